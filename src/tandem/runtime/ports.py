@@ -1,0 +1,85 @@
+"""Instances: live registrations of a component, and how they are found and called.
+
+namespace / component / endpoint / instance: deployment / kind of worker / callable name / one live registration.
+`runtime.service.connect()` builds a `Runtime` over whatever planes the settings name.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Protocol, TypeVar
+
+from tandem.core.cards import InstanceCard
+from tandem.transport.ports import Bus, RequestServer, Store
+
+Req = TypeVar("Req")
+Resp = TypeVar("Resp")
+
+
+class Registration(Protocol):
+    """Our own place in the store. Kept over outages and lapsed leases: it registers again by itself."""
+
+    @property
+    def card(self) -> InstanceCard: ...
+
+    async def update(self, card: InstanceCard) -> None:
+        """Replace the card (a role changed). The instance id stays."""
+
+    async def withdraw(self) -> None:
+        """Be chosen no more; calls in flight go on. Safe to repeat."""
+
+
+class InstanceView(Protocol):
+    """A live picture of a component's instances. Over an outage it is the last one known.
+
+    After a reconnect, an instance that the store has forgotten but whose address still answers stays
+    for one lease time-to-live, so that a store that came back empty takes nobody out.
+    """
+
+    def all(self) -> Sequence[InstanceCard]:
+        """Instances that may be called, in a stable order (by id)."""
+
+    def get(self, instance_id: str) -> InstanceCard | None: ...
+
+    async def wait_for(self, count: int, *, timeout_s: float | None = None) -> Sequence[InstanceCard]:
+        """Return when at least `count` are there. Raises `Unavailable` after `timeout_s`."""
+
+    def changes(self) -> AsyncIterator[Sequence[InstanceCard]]:
+        """The picture now, then each new one. A slow reader sees the latest, not every step."""
+
+    def report_lost(self, instance_id: str) -> None:
+        """A call found it dead: leave it out until it registers anew, or its address answers again."""
+
+
+class Runtime(Protocol):
+    """A process's connection to the planes."""
+
+    namespace: str
+    instance_id: str
+    """This process's own: hexadecimal, new at every start."""
+    store: Store
+    bus: Bus
+    server: RequestServer
+
+    async def announce(self, card: InstanceCard) -> Registration:
+        """Register under our lease. Nobody can route here before this returns. Waits out a store that is not up yet."""
+
+    def instances(self, component: str, *, namespace: str | None = None) -> InstanceView:
+        """The shared view of a component; watching begins with the first call for it."""
+
+    def call(
+        self,
+        card_or_address: InstanceCard | str,
+        endpoint: str,
+        request: Req,
+        response_type: type[Resp],
+        *,
+        request_id: str = "",
+        deadline: float | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> AsyncGenerator[Resp, None]:
+        """Call an instance; the request and every answer are MessagePack of the given types. Closing cancels.
+
+        Raises: what the peer raised; `InstanceLost`; `DeadlineExceeded`; `ProtocolMismatch` when an answer does not decode.
+        """
+
+    async def aclose(self) -> None:
+        """Withdraw what is announced, revoke the lease, close the planes."""
