@@ -1,0 +1,130 @@
+"""Settings of what a request meets first: Frontend, Processor, Router."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tandem.settings.fields import setting
+
+RouterMode = Literal["random", "round-robin", "kv"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendSettings:
+    """The front door: HTTP in, SSE out. YAML section `Frontend`."""
+
+    served_model_name: str | None = None
+    """Name that clients ask for. Default: the one that the workers registered, so that one process needs no model."""
+
+    endpoint: str = "dynamo.Processor.chat/completions"
+    """Where requests go: namespace.component.endpoint. The namespace written here rules; DYNAMO_NAMESPACE does not
+    move it."""
+
+    port: int = 8000
+    """TCP port of the front door. It opens when a request could first be answered. 0 takes a free one."""
+
+    host: str = "0.0.0.0"
+    """Address it listens on. All of them by default: a pod or a container is reached from outside."""
+
+    response_form: Literal["openai", "guide"] = "openai"
+    """`openai`: today's form (usage present, reasoning split off). `guide`: the deployment guide's
+    (usage null, raw `<think>` in content, bare UUID ids)."""
+
+    max_body_bytes: int = 16 * 1024 * 1024
+    """Largest request body. Bytes; a larger one gets 413 before it is read. A 131k-token prompt is under 1 MB."""
+
+    max_inflight: int = 1024
+    """Requests served at once; from there on 429 with Retry-After. Bounds memory: a request holds its body and a
+    stream."""
+
+    request_timeout_s: float = 600.0
+    """Longest life of a request. Seconds; a client may ask for less. Ten minutes cover 32k tokens at 60 tokens/s."""
+
+    api_key: str | None = setting(None, env="TANDEM_API_KEY", secret=True)
+    """Bearer key that clients must send. Default: none is asked for."""
+
+    access_log: bool = False
+    """One line per request. Off: metrics and traces tell the same at less cost."""
+
+    processes: int = 1
+    """Front processes that share the port. One serves a laptop; each takes a core when busy."""
+
+    ready_timeout_s: float = 0.0
+    """Give up when no decode worker came within this time. Seconds; 0 waits for ever, as pods in any start order
+    must."""
+
+    def check(self) -> list[str]:
+        """What cannot work, in words."""
+        faults = []
+        if not 0 <= self.port <= 65535:
+            faults.append(f"port {self.port} is not between 0 and 65535")
+        if self.endpoint.count(".") < 2:
+            faults.append(f"endpoint {self.endpoint!r} is not namespace.component.endpoint")
+        if self.max_inflight < 1:
+            faults.append("max-inflight must be at least 1")
+        if self.processes < 1:
+            faults.append("processes must be at least 1")
+        return faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorSettings:
+    """Text to tokens and back, and where a request goes. YAML section `Processor`."""
+
+    model: str | None = None
+    """Folder with tokenizer and chat template. Default: what the workers registered; needed before they are there."""
+
+    router: RouterMode = "round-robin"
+    """How a decode worker is chosen: `random`, `round-robin`, or `kv` (where most of the prompt's KV already is)."""
+
+    min_workers: int = 1
+    """Decode workers that must be there before the front door opens. Instances."""
+
+    tool_call_parser: str = "auto"
+    """Which parser finds tool calls: a name, `none`, or `auto` (by the model's chat template)."""
+
+    reasoning_parser: str = "auto"
+    """Which parser splits off `<think>`: a name, `none`, or `auto`."""
+
+    chat_template: str | None = None
+    """File to use instead of the model's own chat template."""
+
+    default_max_tokens: int | None = None
+    """Output limit of requests that name none. Tokens; default: all that the model's context leaves."""
+
+    component: str = "VllmWorker"
+    """Component whose instances decode. Default: the guide's."""
+
+    max_reroutes: int = 3
+    """How often a request whose decode worker was lost is sent to another, within its deadline. Times."""
+
+    def check(self) -> list[str]:
+        """What cannot work, in words."""
+        faults = []
+        if self.min_workers < 0:
+            faults.append("min-workers must not be negative")
+        if self.default_max_tokens is not None and self.default_max_tokens < 1:
+            faults.append("default-max-tokens must be at least 1")
+        return faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSettings:
+    """Choice by KV cache. YAML section `Router`; it idles unless the Processor's `router` is `kv`."""
+
+    min_workers: int = 1
+    """Decode workers to wait for. Instances."""
+
+    overlap_weight: float = 1.0
+    """What a cached block is worth against a block of load. 0 balances load only."""
+
+    temperature: float = 0.0
+    """Spread of the choice among near-equal workers; 0 takes the cheapest always."""
+
+    block_size: int | None = None
+    """Tokens per block. Default: what the workers registered, which also wins when it differs."""
+
+    custom_router: str | None = None
+    """Name of an own router, an entry point of group `tandem.routers`."""
+
+    model_name: str | None = None
+    """Accepted for old configurations; the workers' registration says it."""

@@ -1,0 +1,157 @@
+"""A section and the environment become a frozen dataclass, or every fault at once.
+
+`Resolver` gathers faults over all sections, so that a person mends a configuration in one go:
+call `settings()`, `service_args()` and `unknown()` for each service, then `raise_faults()`.
+"""
+
+import difflib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from tandem.errors import ConfigError
+from tandem.settings.document import ENVIRONMENT, FLAG, Section, Sourced
+from tandem.settings.fields import SettingField, fields_of, normalise
+from tandem.settings.service_args import Resources, ServiceArgs
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one setting's value came from, for `tandem config show`."""
+
+    section: str
+    key: str
+    value: Any
+    origin: str
+
+
+@dataclass(slots=True)
+class Resolver:
+    """Turns sections into settings; remembers faults and origins."""
+
+    environ: Mapping[str, str]
+    """The environment at start; read here and never again."""
+    faults: list[str] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+
+    def settings(self, cls: type[T], section: Section) -> T:
+        """The settings of `cls` from `section`. On a fault its default stands in, and `raise_faults` tells."""
+        values: dict[str, Any] = {}
+        for setting in fields_of(cls):
+            sourced = self._find(setting, section)
+            if sourced is None:
+                self._remember(section.name, setting, setting.default, "default")
+                continue
+            try:
+                values[setting.name] = coerce(sourced.value, setting.type)
+            except (msgspec.ValidationError, ValueError) as error:
+                self.faults.append(f"{sourced.origin}: {sourced.key} = {_shown(sourced.value, setting)}: {error}")
+                continue
+            self._remember(section.name, setting, values[setting.name], sourced.origin)
+        made = cls(**values)
+        check = getattr(made, "check", None)
+        if check is not None:
+            self.faults += [f"{section.name}: {fault}" for fault in check()]
+        return made
+
+    def service_args(self, section: Section) -> ServiceArgs:
+        """The section's `ServiceArgs`."""
+        raw = {normalise(str(key)): value for key, value in section.service_args.items()}
+        where = f"{section.name}.ServiceArgs"
+        self.nearest(where, raw, [f.name for f in fields_of(ServiceArgs)])
+        resources = raw.pop("resources", None) or {}
+        self.nearest(f"{where}.resources", resources, [f.name for f in fields_of(Resources)])
+        raw["envs"] = {str(key): _as_env(value) for key, value in (raw.get("envs") or {}).items()}
+        raw["dynamo"] = raw.get("dynamo") or {}
+        try:
+            made = ServiceArgs(
+                resources=_checked(Resources, resources, where),
+                **{f.name: coerce(raw[f.name], f.type) for f in fields_of(ServiceArgs) if f.name in raw},
+            )
+        except (msgspec.ValidationError, ValueError, TypeError, AttributeError) as error:
+            self.faults.append(f"{where}: {error}")
+            return ServiceArgs()
+        self.faults += [f"{where}: {fault}" for fault in made.check()]
+        return made
+
+    def unknown(self, section: Section, classes: Iterable[type[Any]], also: Iterable[str] = ()) -> None:
+        """Report keys of `section` that neither `classes` nor `also` know, with the nearest name."""
+        known = [name for cls in classes for f in fields_of(cls) for name in (f.name, *f.aliases)]
+        self.nearest(section.name, section.values, [*known, *also], section)
+
+    def nearest(
+        self, where: str, keys: Mapping[str, Any], known: Iterable[str], section: Section | None = None
+    ) -> None:
+        """Report each of `keys` that is not in `known`."""
+        names = list(known)
+        for key in keys:
+            if key in names:
+                continue
+            place = section.values[key].origin if section else where
+            written = section.values[key].key if section else key
+            self.faults.append(f"{place}: unknown key {written!r}{did_you_mean(key, names)}")
+
+    def raise_faults(self) -> None:
+        """Raise one `ConfigError` with every fault, if there is any."""
+        if self.faults:
+            raise ConfigError("\n".join(dict.fromkeys(self.faults)))
+
+    def _find(self, setting: SettingField, section: Section) -> Sourced | None:
+        """The value that wins: flag, environment, file."""
+        written = next((section.values[k] for k in (setting.name, *setting.aliases) if k in section.values), None)
+        if written is not None and written.rank == FLAG:
+            return written
+        for name in setting.env:
+            if self.environ.get(name, "") != "":
+                return Sourced(self.environ[name], name, f"environment {name}", ENVIRONMENT)
+        return written
+
+    def _remember(self, section: str, setting: SettingField, value: Any, origin: str) -> None:
+        shown = "(hidden)" if setting.secret and value is not None else value
+        self.origins.append(Origin(section, setting.key, shown, origin))
+
+
+def coerce(value: Any, target: Any) -> Any:
+    """`value` as the field's type; text is read as YAML and the environment write it.
+
+    Raises:
+        msgspec.ValidationError: it does not fit.
+    """
+    if typing.get_origin(target) is tuple and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, str) and target is bool:
+        value = {"on": "true", "yes": "true", "off": "false", "no": "false"}.get(value.lower(), value.lower())
+    if isinstance(value, int | float) and not isinstance(value, bool) and _takes_text_only(target):
+        value = str(value)
+    return msgspec.convert(value, target, strict=False)
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean 'x'?`, or nothing when no known name is near."""
+    by_lower = {normalise(each).lower(): each for each in known}
+    near = difflib.get_close_matches(normalise(name).lower(), by_lower, n=1, cutoff=cutoff)
+    return f"; did you mean {by_lower[near[0]].replace('_', '-')!r}?" if near else ""
+
+
+def _takes_text_only(target: Any) -> bool:
+    kinds = set(typing.get_args(target)) or {target}
+    return str in kinds and not kinds & {int, float}
+
+
+def _checked(cls: type[T], raw: Mapping[str, Any], where: str) -> T:
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{where}.resources must be a mapping")
+    return cls(**{f.name: coerce(raw[f.name], f.type) for f in fields_of(cls) if raw.get(f.name) is not None})
+
+
+def _as_env(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _shown(value: Any, setting: SettingField) -> str:
+    return "(hidden)" if setting.secret else repr(value)
