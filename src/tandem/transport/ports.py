@@ -159,7 +159,10 @@ class Bus(Protocol):
     def subscribe(
         self, subject: str, *, max_pending: int = 65536
     ) -> AbstractAsyncContextManager[AsyncIterator[BusMessage]]:
-        """Messages from the moment the context is entered. Over `max_pending` unread, the oldest are dropped and counted."""
+        """Messages from the moment the context is entered.
+
+        Over `max_pending` unread, the oldest are dropped and counted.
+        """
 
     async def work_queue(self, name: str, *, ack_wait_s: float) -> WorkQueue:
         """Open a queue, made if it is not there. Survives the death of any worker."""
@@ -186,7 +189,10 @@ class CallContext:
 
 
 Handler = Callable[[bytes, CallContext], AsyncIterator[bytes]]
-"""An async generator. When the caller cancels or vanishes, it is closed at its current await (GeneratorExit / CancelledError)."""
+"""An async generator.
+
+When the caller cancels or vanishes, it is closed at its current await (GeneratorExit / CancelledError).
+"""
 
 
 class CallStream(Protocol):
@@ -238,6 +244,7 @@ class RequestClient(Protocol):
         The window is bounded: a caller that does not read stops the handler, on this stream only.
         """
 
+    async def probe(self, address: str, *, timeout_s: float) -> str | None:
+        """Who listens at `address` (its instance id), None when nothing of ours answers in time."""
+
     async def aclose(self) -> None: ...
-
-
