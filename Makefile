@@ -1,0 +1,70 @@
+PORT ?= 8000
+MODEL ?=
+ARGS ?=
+
+BIN := .venv/bin
+# Debian keeps nats-server in /usr/sbin, which is not on everybody's path.
+export PATH := $(PATH):/usr/sbin
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help setup run test check format acceptance bench test-gpu lock wheel test-wheel clean quiet-setup
+.DEFAULT_GOAL := help
+
+## List the targets.
+help:
+	@awk '/^## / { text = substr($$0, 4) } /^[a-z-]+:/ && text { sub(":.*", "", $$1); printf "  make %-12s %s\n", $$1, text; text = "" }' $(MAKEFILE_LIST)
+
+## Install everything into .venv by the lock file; the second time installs nothing.
+setup:
+	@scripts/setup.sh
+
+quiet-setup:
+	@scripts/setup.sh --quiet
+
+## Serve the demo on PORT (8000): two prefill workers, one decode worker, on this CPU. MODEL names another model.
+run: quiet-setup
+	@exec $(BIN)/tandem demo --port $(PORT) $(if $(MODEL),--model $(MODEL))
+
+## Run every test that needs neither a GPU nor Kubernetes; installs nats-server and etcd where they are missing. ARGS go to pytest.
+test: quiet-setup
+	@scripts/test_servers.sh
+	@$(BIN)/pytest -m "not acceptance and not gpu and not kube" $(ARGS)
+
+## Check format, lint, types, import contracts, file sizes, docs and the version.
+check: quiet-setup
+	@scripts/check.sh
+
+## Rewrite the sources the way `make check` wants them.
+format: quiet-setup
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format --quiet
+
+## Run the long matrices.
+acceptance: quiet-setup
+	@scripts/test_servers.sh
+	@$(BIN)/pytest -m acceptance $(ARGS)
+
+## Measure this machine and print the figures.
+bench: quiet-setup
+	@exec $(BIN)/tandem bench $(ARGS)
+
+## Run the tests that need a CUDA GPU.
+test-gpu: quiet-setup
+	@$(BIN)/pytest -m gpu $(ARGS)
+
+## Write the lock file anew, with the newest versions that fit together.
+lock:
+	@scripts/lock.sh
+
+## Build the wheel into dist/.
+wheel: quiet-setup
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -t wheel
+
+## Install the wheel into an empty environment and run its commands.
+test-wheel: wheel
+	@scripts/test_wheel.sh
+
+## Remove everything that the other targets made, .venv included.
+clean:
+	@rm -rf .venv .run dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
