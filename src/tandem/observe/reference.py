@@ -23,8 +23,8 @@ def page() -> str:
     lines = [
         "# Metrics and stages",
         "",
-        "Made by `make docs` from `src/tandem/observe/metrics.py` and `stages.py`; do not edit. Every process serves its",
-        "own metrics at `/metrics` on its system port. Times are seconds, memory is bytes.",
+        "Made by `make docs` from `src/tandem/observe/metrics.py` and `stages.py`; do not edit. Every process serves",
+        "its own metrics at `/metrics` on its system port. Times are seconds, memory is bytes.",
     ]
     for place, title in _PLACES.items():
         lines += ["", f"## {title}", "", "| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
