@@ -116,7 +116,8 @@ class Engine(Protocol):
         the first token where that was handed over, with `max_tokens` reduced by one).
 
         Raises:
-            KvTransferFailed: the blocks did not arrive; nothing of them is kept, and the request may be prefilled again.
+            KvTransferFailed: the blocks did not arrive, or the hand-off is refused: made for other tokens, expired,
+                read before. Nothing of it is kept, and the request may be prefilled again.
             RequestError, EngineFailed: as `generate`.
         """
 
@@ -128,7 +129,10 @@ class Engine(Protocol):
     def transfer_totals(self) -> TransferTotals: ...
 
     def kv_events(self) -> AsyncIterator[KvEventBatch]:
-        """Batches from now on, `seq` without gaps. One reader."""
+        """Batches since `load`, as far back as the engine keeps them; `seq` jumps only when the reader was very late.
+
+        One reader. An engine may tell of a change only at its next step.
+        """
 
     async def cached_tokens(self, token_ids: list[int]) -> int:
         """How many leading tokens of a prompt this engine would not compute anew, or 0 when it cannot tell."""

@@ -1,0 +1,272 @@
+"""Continuous batching as the simulated engine does it: a waiting queue, a running batch, a token budget.
+
+    waiting ──admit: prefix hits held, blocks taken──► running ──finished──► gone, or pinned for a peer
+       ▲                                                  │
+       └────────────── preempted: no block left ──────────┘
+    remote: waiting ──► fetching (blocks taken, KV on its way) ──► running
+
+Pure in time: `plan` says what the next step computes, `apply` does it. The engine sleeps in between.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tandem.core.request import FinishReason, GenerateOutput, GenerateRequest, TokenLogprobs
+from tandem.engines.simulated.cache import BlockCache
+from tandem.engines.simulated.model import EMPTY, TokenModel, fold, mix
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """One request inside the engine."""
+
+    request: GenerateRequest
+    order: tuple[int, int]
+    """Priority, then arrival."""
+    prefill_steps: int | None = None
+    """None: generate to the end. 0: only the prompt's KV. 1: that, the first token, and the first token's KV."""
+    remote: bool = False
+    """KV comes from a peer: on admission blocks are taken, then the engine fetches into them."""
+    tokens: list[int] = field(default_factory=list)
+    generated: int = 0
+    computed: int = 0
+    """Leading tokens whose KV is in `blocks`."""
+    blocks: list[int] = field(default_factory=list)
+    cached_tokens: int | None = None
+    """Prompt tokens found in the cache at first admission."""
+    admitted: bool = False
+    finish: FinishReason | None = None
+
+    def __post_init__(self) -> None:
+        self.tokens = list(self.request.prompt_token_ids)
+
+    @property
+    def target(self) -> int:
+        """Tokens whose KV a finished prefill holds."""
+        return self.request.prompt_tokens + (self.prefill_steps or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A step's share of one sequence."""
+
+    seq: Sequence
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a step brought a sequence: a token, or (`output` None) a prefill's KV complete."""
+
+    seq: Sequence
+    output: GenerateOutput | None
+
+
+class Scheduler:
+    """Batches of one engine."""
+
+    def __init__(
+        self,
+        cache: BlockCache,
+        model: TokenModel,
+        *,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        max_model_len: int,
+    ) -> None:
+        self.cache = cache
+        self.model = model
+        self.max_num_seqs = max_num_seqs
+        self.max_num_batched_tokens = max_num_batched_tokens
+        self.max_model_len = max_model_len
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+        self.fetching: list[Sequence] = []
+
+    def add(self, seq: Sequence) -> None:
+        self.waiting.append(seq)
+        self.waiting.sort(key=lambda s: s.order)
+
+    def remove(self, seq: Sequence) -> None:
+        """Forget a sequence and free its blocks, in whatever state it is. Safe to repeat."""
+        for queue in (self.waiting, self.running, self.fetching):
+            if seq in queue:
+                queue.remove(seq)
+        blocks, seq.blocks = seq.blocks, []
+        self.cache.release(blocks)
+
+    def plan(self) -> list[Work]:
+        """What the next step computes. Admits, takes blocks, and preempts the youngest when blocks run out."""
+        budget = self.max_num_batched_tokens
+        work = []
+        for seq in sorted(self.running, key=lambda s: s.order):
+            if seq not in self.running or budget == 0:
+                continue
+            count = min(max(1, len(seq.tokens) - seq.computed), budget)
+            while not self._grow(seq, min(seq.computed + count, len(seq.tokens))):
+                youngest = max(self.running, key=lambda s: s.order)
+                self._preempt(youngest)
+                if youngest is seq:
+                    break
+            else:
+                work.append(Work(seq, count))
+                budget -= count
+        while self.waiting and budget and len(self.running) < self.max_num_seqs:
+            seq = self.waiting[0]
+            remote = seq.remote and not seq.admitted
+            if not self._admit(seq, budget):
+                break
+            self.waiting.pop(0)
+            if remote:
+                self.fetching.append(seq)
+                continue
+            self.running.append(seq)
+            count = min(max(1, len(seq.tokens) - seq.computed), budget)
+            work.append(Work(seq, count))
+            budget -= count
+        return [item for item in work if item.seq in self.running]
+
+    def fetched(self, seq: Sequence, contents: list[int]) -> None:
+        """A peer's blocks have arrived in a fetching sequence; `contents` are those after its own prefix hits."""
+        self.fetching.remove(seq)
+        size = self.cache.block_size_tokens
+        first = seq.computed // size
+        for block, content in zip(seq.blocks[first:], contents, strict=True):
+            self.cache.content[block] = content
+        seq.computed = len(seq.tokens)
+        for index in range(first, seq.computed // size):
+            self._seal(seq, index)
+        self.running.append(seq)
+
+    def apply(self, work: list[Work]) -> Iterator[Progress]:
+        """Carry out a step. Sequences that were removed or preempted since `plan` are skipped."""
+        for item in work:
+            seq = item.seq
+            if seq not in self.running:
+                continue
+            self._compute(seq, item.tokens)
+            if seq.computed < len(seq.tokens):
+                continue
+            if seq.prefill_steps is not None and seq.computed >= seq.target:
+                self.running.remove(seq)
+                yield Progress(seq, None)
+                continue
+            output = self._sample(seq)
+            if output.finish_reason is not None:
+                self.remove(seq)
+            yield Progress(seq, output)
+
+    def prompt_values(self, seq: Sequence) -> list[int]:
+        """The running value after each prompt token."""
+        values, value = [], EMPTY
+        for token in seq.request.prompt_token_ids:
+            value = fold(value, token)
+            values.append(value)
+        return values
+
+    def cached_tokens(self, token_ids: list[int]) -> int:
+        """Leading tokens that a prompt would find in the cache."""
+        return len(self.cache.hits(self._prefix_keys(token_ids, None))) * self.cache.block_size_tokens
+
+    def _admit(self, seq: Sequence, budget: int) -> bool:
+        hits = self.cache.hits(self._keys(seq))
+        self.cache.hold(hits)
+        seq.blocks = hits
+        seq.computed = len(hits) * self.cache.block_size_tokens
+        want = len(seq.tokens) if seq.remote and not seq.admitted else min(len(seq.tokens), seq.computed + budget)
+        if not self._grow(seq, want):
+            self.cache.release(hits)
+            seq.blocks, seq.computed = [], 0
+            return False
+        if not seq.admitted:
+            seq.admitted = True
+            seq.cached_tokens = seq.computed
+        return True
+
+    def _keys(self, seq: Sequence) -> Iterator[int]:
+        if seq.request.sampling.prompt_logprobs is None:  # those need every prompt token computed
+            yield from self._prefix_keys(seq.tokens, seq.request.cache_salt)
+
+    def _prefix_keys(self, tokens: list[int], cache_salt: str | None) -> Iterator[int]:
+        """Keys of the full blocks that may be hit: at least one token stays to be computed."""
+        size, value = self.cache.block_size_tokens, EMPTY
+        for end in range(size, len(tokens), size):
+            for token in tokens[end - size : end]:
+                value = fold(value, token)
+            yield block_key(value, cache_salt)
+
+    def _grow(self, seq: Sequence, tokens: int) -> bool:
+        missing = -(-tokens // self.cache.block_size_tokens) - len(seq.blocks)
+        if missing <= 0:
+            return True
+        taken = self.cache.take(missing)
+        if taken is None:
+            return False
+        seq.blocks.extend(taken)
+        return True
+
+    def _preempt(self, seq: Sequence) -> None:
+        self.running.remove(seq)
+        self.cache.release(seq.blocks)
+        seq.blocks, seq.computed = [], 0
+        self.add(seq)
+
+    def _compute(self, seq: Sequence, count: int) -> None:
+        size, content = self.cache.block_size_tokens, self.cache.content
+        end = min(seq.computed + count, len(seq.tokens))
+        value = content[seq.blocks[(seq.computed - 1) // size]] if seq.computed else EMPTY
+        for position in range(seq.computed, end):
+            value = fold(value, seq.tokens[position])
+            if (position + 1) % size == 0:
+                content[seq.blocks[position // size]] = value
+                self._seal(seq, position // size)
+        if end % size:
+            content[seq.blocks[end // size]] = value
+        seq.computed = end
+
+    def _seal(self, seq: Sequence, index: int) -> None:
+        size, salt = self.cache.block_size_tokens, seq.request.cache_salt
+        parent = block_key(self.cache.content[seq.blocks[index - 1]], salt) if index else None
+        self.cache.seal(
+            seq.blocks[index],
+            block_key(self.cache.content[seq.blocks[index]], salt),
+            parent=parent,
+            token_ids=seq.tokens[index * size : (index + 1) * size],
+            cache_salt=salt,
+        )
+
+    def _sample(self, seq: Sequence) -> GenerateOutput:
+        sampling = seq.request.sampling
+        value = self.cache.content[seq.blocks[(seq.computed - 1) // self.cache.block_size_tokens]]
+        token, logprobs = self.model.draw(value, sampling, generated=seq.generated)
+        first = seq.generated == 0
+        seq.tokens.append(token)
+        seq.generated += 1
+        ends = {*sampling.stop_token_ids, *(() if sampling.ignore_eos else self.model.files.eos_token_ids)}
+        stopped = token in ends and seq.generated >= sampling.min_tokens
+        if stopped:
+            seq.finish = "stop"
+        elif seq.generated >= sampling.max_tokens or len(seq.tokens) >= self.max_model_len:
+            seq.finish = "length"
+        prompt_logprobs: list[TokenLogprobs | None] | None = None
+        if first and sampling.prompt_logprobs is not None:
+            prompt_logprobs = self.model.prompt_logprobs(
+                self.prompt_values(seq), seq.request.prompt_token_ids, sampling.prompt_logprobs
+            )
+        return GenerateOutput(
+            token_ids=[token],
+            finish_reason=seq.finish,
+            stop_token_id=token if stopped else None,
+            logprobs=None if logprobs is None else [logprobs],
+            prompt_logprobs=prompt_logprobs,
+            cached_tokens=seq.cached_tokens if first else None,
+        )
+
+
+def block_key(value: int, cache_salt: str | None) -> int:
+    """A block's identity in the cache and in events: everything up to its end, and the salt."""
+    salt = (
+        0 if cache_salt is None else int.from_bytes(hashlib.blake2b(cache_salt.encode(), digest_size=8).digest(), "big")
+    )
+    return mix(value ^ salt)
