@@ -1,0 +1,51 @@
+"""What a processor calls, and what a rule is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tandem.core.routing import RouteChoice, RouteRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An instance that may be chosen, and what is known of it."""
+
+    instance_id: str
+    active: float = 0.0
+    """Sequences on it: its own report, and what was sent there since."""
+    waiting_prefill_tokens: int = 0
+    kv_used: float = 0.0
+    """Share of its KV blocks in use, 0..1; 0 when it never reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One choice to be made. Everything that a rule may use is here."""
+
+    request: RouteRequest
+    last: str | None
+    """Instance chosen last."""
+    draw: float
+    """A random number, 0 <= draw < 1."""
+    now: float
+    """Seconds on a monotonic clock."""
+
+
+class Rule(Protocol):
+    """Chooses one of at least one candidates, given in the order of their ids. Pure: equal arguments, equal choice.
+
+    Own rules register under the entry point group `tandem.routers` and are named by `router: NAME`.
+    """
+
+    def __call__(self, candidates: Sequence[Candidate], ask: Ask) -> RouteChoice: ...
+
+
+class Router(Protocol):
+    """What the processor calls, here or in another process."""
+
+    async def choose(self, request: RouteRequest) -> RouteChoice:
+        """One of `request.candidates`. Raises `Unavailable` when the router itself cannot answer."""
+
+    def finished(self, request_id: str) -> None:
+        """The request left the instance chosen for it: finished, failed or cancelled. Safe to repeat."""

@@ -1,0 +1,38 @@
+"""Rules by the name that `router:` gives. Own ones come from the entry point group `tandem.routers`."""
+
+from importlib.metadata import entry_points
+from typing import Final, cast
+
+from tandem.errors import ConfigError
+from tandem.router.ports import Rule
+from tandem.router.rules import least_loaded, random_choice, round_robin
+
+GROUP: Final = "tandem.routers"
+_BUILT_IN: Final[dict[str, Rule]] = {
+    "round-robin": round_robin,
+    "random": random_choice,
+    "least-loaded": least_loaded,
+}
+
+
+def rule_named(name: str) -> Rule:
+    """The rule of that name; `_` and `-` are the same.
+
+    Raises:
+        ConfigError: nobody registered it, or what was registered does not load; the message lists what there is.
+    """
+    wanted = name.replace("_", "-")
+    if wanted in _BUILT_IN:
+        return _BUILT_IN[wanted]
+    found = {entry.name.replace("_", "-"): entry for entry in entry_points(group=GROUP)}
+    if wanted not in found:
+        raise ConfigError(f"router {name!r} is not there; choose from {', '.join(rule_names())}", param="router")
+    try:
+        return cast(Rule, found[wanted].load())
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"router {name!r} ({found[wanted].value}) does not load: {error}", param="router") from error
+
+
+def rule_names() -> list[str]:
+    """Every name that `rule_named` knows, sorted."""
+    return sorted({*_BUILT_IN, *(entry.name.replace("_", "-") for entry in entry_points(group=GROUP))})
