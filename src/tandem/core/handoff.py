@@ -21,6 +21,8 @@ from tandem.core.story import Stage
 class PrefillJob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Compute this prompt's KV and offer it to `decode_address`."""
 
+    job_id: str
+    """Names this request's stay on its decode worker. A client may reuse a request id; nobody reuses this."""
     request: GenerateRequest
     attempt: int
     """1 for the first job of a request, 2 for the one after a lost prefill."""
@@ -47,7 +49,7 @@ class Fence(msgspec.Struct, frozen=True, array_like=True, order=True):
 class PrefillClaim(msgspec.Struct, frozen=True, kw_only=True):
     """A prefill worker has taken the job."""
 
-    request_id: str
+    job_id: str
     fence: Fence
     prefill_instance: str
     engine_id: str
@@ -70,7 +72,7 @@ class Handoff(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class PrefillProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a claimed job has come to. Sent once with `first`, once with `handoff` or `failure`."""
 
-    request_id: str
+    job_id: str
     fence: Fence
     first: GenerateOutput | None = None
     """The first token. With a finish_reason the answer is complete and no KV is needed."""
@@ -78,6 +80,8 @@ class PrefillProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     failure: str | None = None
     """Why there will be no hand-off: a `ServingError` code."""
     failure_message: str = ""
+    retry_elsewhere: bool = False
+    """Whether another prefill worker might succeed where this one failed."""
     stages: list[Stage] = []
 
 

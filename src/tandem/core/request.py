@@ -65,6 +65,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """Lower is sooner, as in vLLM."""
     cache_salt: str | None = None
     """Requests with different salts never share KV blocks."""
+    prefill_hint: str | None = None
+    """Instance id of the prefill worker whose cache fits best, if a router has found one."""
     replayed_tokens: int = 0
     """How many tokens at the prompt's end are output already sent, by a decode worker that was lost."""
 

@@ -4,7 +4,7 @@ namespace / component / endpoint / instance: deployment / kind of worker / calla
 `runtime.service.connect()` builds a `Runtime` over whatever planes the settings name.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from tandem.core.cards import InstanceCard
@@ -65,6 +65,18 @@ class Runtime(Protocol):
     def instances(self, component: str, *, namespace: str | None = None) -> InstanceView:
         """The shared view of a component; watching begins with the first call for it."""
 
+    def serve(
+        self,
+        endpoint: str,
+        request_type: type[Req],
+        response_type: type[Resp],
+        handler: Callable[[Req], AsyncGenerator[Resp, None]],
+    ) -> None:
+        """Answer calls of `endpoint` on this process's server.
+
+        A request that does not decode is refused with `ProtocolMismatch`.
+        """
+
     def call(
         self,
         card_or_address: InstanceCard | str,
@@ -78,7 +90,8 @@ class Runtime(Protocol):
     ) -> AsyncGenerator[Resp, None]:
         """Call an instance; the request and every answer are MessagePack of the given types. Closing cancels.
 
-        Raises: what the peer raised; `InstanceLost`; `DeadlineExceeded`; `ProtocolMismatch` when an answer does not decode.
+        Raises: what the peer raised; `InstanceLost`; `DeadlineExceeded`; `ProtocolMismatch` when an answer does
+        not decode.
         """
 
     async def aclose(self) -> None:

@@ -1,0 +1,231 @@
+"""An engine behind endpoints, in one role or both, from load to goodbye.
+
+    load ─► start: endpoints ─► announce ─► … serve … ─► withdraw ─► drain ─► stop
+
+The order is the point: nobody can route here before `announce`, nobody is cut off before `drain`.
+Roles are registrations of one engine and can change without reloading it.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from tandem.core.cards import InstanceCard, ModelCard, Role
+from tandem.core.handoff import PrefillClaim, PrefillProgress, Verdict
+from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.disagg.queue import PrefillQueue
+from tandem.disagg.rules import DisaggRules, queue_name
+from tandem.engines.ports import Engine
+from tandem.runtime.ports import Registration, Runtime
+from tandem.settings import DisaggSettings, WorkerSettings
+from tandem.worker.decode import DecodeWorker
+from tandem.worker.lanes import Lanes
+from tandem.worker.live import LiveRules
+from tandem.worker.load import publish_load
+from tandem.worker.peers import PrefillPeers
+from tandem.worker.prefill import PrefillLimits, PrefillWorker
+from tandem.worker.remote import DecodeIdentity, DecodeParts, DecodeTimes
+
+log = logging.getLogger(__name__)
+
+
+class EngineWorker:
+    """One engine, registered as a decode worker, a prefill worker, or both.
+
+    Args:
+        engine: not loaded yet.
+        components: the component's name per role (`{"decode": "VllmWorker", "prefill": "PrefillWorker"}`).
+        roles: roles to start in.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        settings: WorkerSettings,
+        disagg: DisaggSettings,
+        components: dict[Role, str],
+        roles: Sequence[Role],
+        served_model_name: str,
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._disagg = disagg
+        self._components = components
+        self._roles = tuple(roles)
+        self._served_model_name = served_model_name
+        self._rules = LiveRules(
+            DisaggRules(
+                remote_prefill=disagg.remote_prefill,
+                conditional_disagg=disagg.conditional_disagg,
+                max_local_prefill_length=disagg.max_local_prefill_length,
+                max_prefill_queue_size=disagg.max_prefill_queue_size,
+            )
+        )
+        self._runtime: Runtime | None = None
+        self._registrations: dict[Role, Registration] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def load(self) -> None:
+        """Build the engine. Runs before this process opens any connection (it may fork)."""
+        facts = await self._engine.load()
+        log.info(
+            "engine.loaded engine=%s version=%s kv_blocks=%d block_size=%d max_model_len=%d",
+            facts.engine, facts.engine_version, facts.kv_blocks_total, facts.block_size_tokens, facts.max_model_len,
+        )  # fmt: skip
+
+    async def start(self, runtime: Runtime) -> None:
+        """Open endpoints, then announce the roles."""
+        self._runtime = runtime
+        facts = self._engine.facts
+        queue = PrefillQueue(
+            runtime.bus,
+            queue_name(runtime.namespace, self._settings.model),
+            ack_wait_s=self._disagg.ack_wait_s,
+            clock=time.monotonic,
+        )
+        prefill_workers = runtime.instances(self._components["prefill"])
+        peers = PrefillPeers(self._engine, view=prefill_workers, queue=queue, rules=self._rules)
+        self._decode = DecodeWorker(
+            DecodeParts(
+                engine=self._engine,
+                identity=DecodeIdentity(instance_id=runtime.instance_id, address=runtime.server.address),
+                queue=queue,
+                peers=peers,
+                times=DecodeTimes(prefill_timeout_s=self._disagg.prefill_timeout_s),
+            )
+        )
+        lanes = Lanes(
+            runtime.instance_id,
+            queue=queue,
+            prefill_workers=prefill_workers,
+            steal_after_s=self._disagg.steal_after_s,
+        )
+        self._prefill = PrefillWorker(
+            self._engine,
+            runtime,
+            queue=queue,
+            lanes=lanes,
+            limits=PrefillLimits(token_budget=self._disagg.prefill_token_budget or facts.max_num_batched_tokens),
+        )
+        runtime.serve("generate", GenerateRequest, GenerateOutput, self._decode.generate)
+        runtime.serve("claim", PrefillClaim, Verdict, self._decode.claim)
+        runtime.serve("progress", PrefillProgress, Verdict, self._decode.progress)
+        runtime.serve("reset_prefix_cache", Nothing, bool, self._reset_prefix_cache)
+        runtime.serve("status", Nothing, dict[str, Any], self._status)
+        self._spawn("live-rules", self._rules.watch(runtime.store, self._served_model_name))
+        self._spawn("prefill-peers", self._decode.watch_prefill_workers())
+        self._spawn("lanes", lanes.watch())
+        self._spawn(
+            "load",
+            publish_load(
+                self._engine, runtime, self._components.values(), interval_s=self._settings.load_report_interval_s
+            ),
+        )
+        await self.set_roles(self._roles)
+
+    async def set_roles(self, roles: Sequence[Role]) -> None:
+        """Be chosen for exactly these roles from now on. Work in progress goes on; the engine is not touched."""
+        for role in list(self._registrations):
+            if role not in roles:
+                if role == "prefill":
+                    self._stop_taking()
+                await self._registrations.pop(role).withdraw()
+        self._roles = tuple(roles)
+        for role in roles:
+            if role not in self._registrations:
+                self._registrations[role] = await self._running.announce(self._card(role))
+                if role == "prefill":
+                    self._spawn("take-jobs", self._prefill.run())
+
+    async def stop(self, drain_timeout_s: float) -> None:
+        """Withdraw, let what runs finish for at most `drain_timeout_s`, free the engine. Safe to repeat."""
+        if self._runtime is not None:
+            self._stop_taking()
+            for registration in self._registrations.values():
+                await registration.withdraw()
+            self._registrations.clear()
+            await asyncio.gather(self._prefill.drain(drain_timeout_s), self._runtime.server.drain(drain_timeout_s))
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._decode.aclose()
+            self._runtime = None
+        await self._engine.aclose()
+
+    async def wait_dead(self) -> str:
+        """Return, with the reason, when the engine has died."""
+        return await self._engine.wait_dead()
+
+    def status(self) -> dict[str, Any]:
+        """What `tandem status` shows of this worker."""
+        report = self._engine.load_report()
+        totals = self._engine.transfer_totals()
+        return {
+            "instance": self._running.instance_id,
+            "roles": list(self._roles),
+            "requests": self._decode.running,
+            "prefill_jobs": self._prefill.running,
+            "running": report.running,
+            "waiting": report.waiting,
+            "kv_blocks_used": report.kv_blocks_used,
+            "kv_blocks_total": report.kv_blocks_total,
+            "kv_bytes_received": totals.kv_bytes,
+            "kv_transfers": totals.transfers,
+            "kv_transfer_failures": totals.failures,
+        }
+
+    @property
+    def _running(self) -> Runtime:
+        assert self._runtime is not None, "used before start"
+        return self._runtime
+
+    def _card(self, role: Role) -> InstanceCard:
+        facts = self._engine.facts
+        return InstanceCard(
+            instance_id=self._running.instance_id,
+            namespace=self._running.namespace,
+            component=self._components[role],
+            endpoints=["generate", "claim", "progress"] if role == "decode" else [],
+            address=self._running.server.address,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=time.time(),
+            roles=[role],
+            engine=facts,
+            model=ModelCard(
+                served_model_name=self._served_model_name,
+                model_path=facts.model_path,
+                max_model_len=facts.max_model_len,
+            ),
+        )
+
+    async def _reset_prefix_cache(self, _: "Nothing") -> AsyncGenerator[bool, None]:
+        yield await self._engine.reset_prefix_cache()
+
+    async def _status(self, _: "Nothing") -> AsyncGenerator[dict[str, Any], None]:
+        yield self.status()
+
+    def _stop_taking(self) -> None:
+        if taking := self._tasks.pop("take-jobs", None):
+            taking.cancel()
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """A task that should never end by itself: when it does, that is a fault and is logged as one."""
+
+        def over(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                log.error("worker.task_ended task=%s", name, exc_info=task.exception())
+
+        self._tasks[name] = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks[name].add_done_callback(over)
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """A request without content."""
