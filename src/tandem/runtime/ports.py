@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from tandem.core.cards import InstanceCard
-from tandem.transport.ports import Bus, RequestServer, Store
+from tandem.transport.ports import Bus, RequestClient, RequestServer, Store
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
@@ -58,6 +58,7 @@ class Runtime(Protocol):
     store: Store
     bus: Bus
     server: RequestServer
+    client: RequestClient
 
     async def announce(self, card: InstanceCard) -> Registration:
         """Register under our lease. Nobody can route here before this returns. Waits out a store that is not up yet."""
@@ -74,7 +75,8 @@ class Runtime(Protocol):
     ) -> None:
         """Answer calls of `endpoint` on this process's server.
 
-        A request that does not decode is refused with `ProtocolMismatch`.
+        A request that does not decode is refused with `ProtocolMismatch`. Headers, deadline and caller of the
+        call that a handler runs for: `runtime.calls.current_call()`.
         """
 
     def call(
