@@ -1,0 +1,5 @@
+"""HTTP in, SSE out."""
+
+from tandem.graph.services import Frontend
+
+__all__ = ["Frontend"]

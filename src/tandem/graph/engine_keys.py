@@ -1,0 +1,54 @@
+"""The one seam to what engines know about their own YAML keys.
+
+An engine offers its keys as `known_keys() -> Collection[str]` beside its adapter; one that offers none gets
+every key unchecked and refuses what it does not like when it loads.
+"""
+
+import importlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tandem.settings.document import Section
+
+_OF_OLD = frozenset(
+    {
+        "disable_log_requests",
+        "preemption_mode",
+        "swap_space",
+        "use_v2_block_manager",
+        "disable_frontend_multiprocessing",
+    }
+)
+"""Keys of vLLM 0.8 that are gone since; the adapters map or drop them."""
+
+
+def known_keys(engine: str) -> Collection[str] | None:
+    """Keys that `engine` takes, normalised; None when it does not say."""
+    if engine not in ("vllm", "simulated"):
+        return None
+    keys: set[str] = set(_OF_OLD)
+    keys |= importlib.import_module("tandem.engines.vllm.keys").VLLM_KEYS
+    if engine == "simulated":
+        arguments = importlib.import_module("tandem.engines.simulated.args").SimulatedArgs
+        keys |= set(arguments.__dataclass_fields__)
+    return keys
+
+
+def uses_gpu(engine: str) -> bool:
+    """Whether the engine computes on a device; a simulated one holds none."""
+    return engine != "simulated"
+
+
+def engine_args(section: Section, ours: Collection[str]) -> dict[str, Any]:
+    """The section's keys that are not ours: what the engine gets."""
+    return {key: sourced.value for key, sourced in section.values.items() if key not in ours}
+
+
+def parallel_sizes(section: Section) -> Mapping[str, int]:
+    """Parallel sizes that the section asks for; a value that is no number is the engine's to refuse."""
+    sizes = {}
+    for key in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"):
+        sourced = section.values.get(key)
+        if sourced is not None and str(sourced.value).isdecimal():
+            sizes[key] = int(sourced.value)
+    return sizes

@@ -1,0 +1,47 @@
+"""The built-in services: rooms wired to settings, a few lines each.
+
+    Frontend ─► Processor ─► Router          one process, direct calls
+                    └► VllmWorker ─► PrefillWorker
+
+Importing this module is cheap: each class imports its room when it starts.
+"""
+
+from tandem.graph.service import depends, service
+from tandem.settings import DisaggSettings, FrontendSettings, ProcessorSettings, RouterSettings, WorkerSettings
+
+
+@service(resources={"gpu": 1}, settings=(WorkerSettings, DisaggSettings), engine_keys="passed")
+class PrefillWorker:
+    """An engine that takes prefill jobs off the queue."""
+
+
+@service(resources={"gpu": 1}, settings=(WorkerSettings, DisaggSettings), engine_keys="passed")
+class VllmWorker:
+    """An engine that owns requests: it decodes, and prefills here or elsewhere."""
+
+    prefill_worker = depends(PrefillWorker)
+
+
+@service(settings=(RouterSettings,), engine_keys="tolerated")
+class Router:
+    """Chooses a decode worker by where the prompt's KV is."""
+
+    worker = depends(VllmWorker)
+
+
+@service(settings=(ProcessorSettings,), engine_keys="tolerated")
+class Processor:
+    """Text to tokens and back."""
+
+    worker = depends(VllmWorker)
+    router = depends(Router)
+
+
+@service(settings=(FrontendSettings,))
+class Frontend:
+    """HTTP in, SSE out."""
+
+    processor = depends(Processor)
+
+
+BUILT_IN = (Frontend, Processor, Router, VllmWorker, PrefillWorker)
