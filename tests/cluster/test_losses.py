@@ -72,10 +72,11 @@ async def test_kv_that_dies_with_its_prefill_worker_is_computed_again(slow: Clus
 
 
 async def test_a_decode_worker_that_dies_ends_its_streams_with_one_error(slow: Cluster) -> None:
+    answering = asyncio.create_task(slow.answer(a_request(max_tokens=1000)))
+    await claimed_by(slow)
+    await slow.decode[0].die()
     with pytest.raises(InstanceLost):
-        async with aclosing(slow.stream(a_request(max_tokens=1000))) as outputs:
-            async for _ in outputs:
-                await slow.decode[0].die()
+        await answering
 
 
 async def test_a_prefill_worker_frees_what_a_dead_decode_worker_will_never_read(slow: Cluster) -> None:

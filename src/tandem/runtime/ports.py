@@ -52,13 +52,24 @@ class InstanceView(Protocol):
 class Runtime(Protocol):
     """A process's connection to the planes."""
 
-    namespace: str
-    instance_id: str
-    """This process's own: hexadecimal, new at every start."""
-    store: Store
-    bus: Bus
-    server: RequestServer
-    client: RequestClient
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def instance_id(self) -> str:
+        """This process's own: hexadecimal, new at every start."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def bus(self) -> Bus: ...
+
+    @property
+    def server(self) -> RequestServer: ...
+
+    @property
+    def client(self) -> RequestClient: ...
 
     async def announce(self, card: InstanceCard) -> Registration:
         """Register under our lease. Nobody can route here before this returns. Waits out a store that is not up yet."""

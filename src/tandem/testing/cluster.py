@@ -111,7 +111,7 @@ class Cluster:
         for role, nodes in (("prefill", self.prefill), ("decode", self.decode)):
             if role in roles:
                 nodes.append(node)
-                await self.client.instances(COMPONENTS[role]).wait_for(len(nodes), timeout_s=5)  # type: ignore[index]
+                await self.client.instances(COMPONENTS[role]).wait_for(len(nodes), timeout_s=5)
         return node
 
     async def leave(self, node: Node) -> None:
@@ -146,7 +146,7 @@ class Cluster:
         """Whether every live engine holds no block within that time."""
         async with asyncio.timeout(within_s):
             for node in {id(n): n for n in (*self.prefill, *self.decode)}.values():
-                while not await node.engine.reset_prefix_cache():
+                while not await node.engine.reset_prefix_cache():  # noqa: ASYNC110 - engines tell nobody
                     await asyncio.sleep(0.01)
         return True
 
@@ -177,6 +177,6 @@ async def a_cluster(
 async def eventually(look: Callable[[], Awaitable[object]], wanted: object, *, within_s: float = 2.0) -> bool:
     """Look again until `wanted` is seen. Raises TimeoutError when it is not."""
     async with asyncio.timeout(within_s):
-        while await look() != wanted:
+        while await look() != wanted:  # noqa: ASYNC110 - that is the job
             await asyncio.sleep(0.01)
     return True
