@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup run test check format acceptance bench test-gpu lock wheel test-wheel clean quiet-setup
+.PHONY: help setup run test check format docs acceptance bench test-gpu lock wheel test-wheel clean quiet-setup
 .DEFAULT_GOAL := help
 
 ## List the targets.
@@ -38,6 +38,10 @@ check: quiet-setup
 format: quiet-setup
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format --quiet
+
+## Write the pages of the docs that are made from the code.
+docs: quiet-setup
+	@$(BIN)/python scripts/docs.py
 
 ## Run the long matrices.
 acceptance: quiet-setup

@@ -17,7 +17,7 @@ step "types" $bin/mypy
 step "imports" $bin/lint-imports
 step "sizes" $bin/python scripts/check_sizes.py
 step "version" $bin/python scripts/check_version.py
-step "docs" $bin/python scripts/check_docs.py
+step "docs" $bin/python scripts/docs.py --check
 
 if [ ${#failed[@]} != 0 ]; then
   printf 'make check: failed: %s\n' "${failed[*]}"

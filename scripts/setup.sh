@@ -43,8 +43,8 @@ check_space() {
 why_pip_failed() {
   if grep -qiE 'No space left on device|Disk quota exceeded' "$log"; then echo "the disk is full"
   elif grep -qE 'DO NOT MATCH THE HASHES' "$log"; then echo "a downloaded file does not match the lock file's hash"
-  elif grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeout|ProxyError|Max retries|Network is unreachable' "$log"; then echo "the package index cannot be reached (network, proxy or PIP_INDEX_URL)"
-  else grep -E '^ERROR' "$log" | tail -n 1 | cut -c -200
+  elif grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeout|ProxyError|Max retries|Network is unreachable' "$log"; then echo "the package index cannot be reached (network or proxy)"
+  else grep -E '^ERROR|Error: ' "$log" | tail -n 1 | cut -c -200
   fi
 }
 
@@ -85,7 +85,7 @@ remove_left_overs() {
 # The engine reads some thousand modules; compiling them now, on every core, takes 20 s off each first start.
 compile_modules() {
   say "Compiling Python modules ..."
-  env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m compileall -q -j 0 -x '/(tests?|testing)/' "$venv"/lib/python3*/site-packages >>"$log" 2>&1 || true
+  env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m compileall -q -j 0 -x '/(tests?|testing)/|transformers/models/(?!auto|qwen)' "$venv"/lib/python3*/site-packages >>"$log" 2>&1 || true
 }
 
 install_tandem() {

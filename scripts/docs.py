@@ -1,6 +1,6 @@
-"""Docs that drifted: links to files that are gone, `make` targets that do not exist, generated pages out of date.
+"""Write the generated pages of the docs; with `--check`, name everything in the docs that drifted instead.
 
-A page is generated if docs/generate.py makes it; that script's `--check` says which pages differ from what it would write.
+Drift is a generated page that is out of date, a link to a file that is gone, or a `make` target that does not exist.
 """
 
 import re
@@ -9,7 +9,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-GENERATOR = Path("docs/generate.py")
+# Each module is run as `python -m MODULE PAGE [--check]` and exits 1 when the page is out of date.
+GENERATED = {
+    "docs/reference/metrics.md": "tandem.observe.reference",
+}
+
+
+def generate(*arguments: str) -> bool:
+    commands = [[sys.executable, "-m", module, page, *arguments] for page, module in GENERATED.items()]
+    statuses = [subprocess.run(command).returncode for command in commands]
+    return not any(statuses)
 
 
 def pages() -> list[Path]:
@@ -36,9 +45,14 @@ def drift(page: Path, known: set[str]) -> Iterator[str]:
             yield f"{page}: names `make {target}`, which does not exist"
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> int:
+    if arguments != ["--check"]:
+        return 0 if generate() else 1
     known = targets()
     found = [complaint for page in pages() for complaint in drift(page, known)]
     print(*found, sep="\n", end="\n" if found else "")
-    generated = subprocess.run([sys.executable, GENERATOR, "--check"]).returncode if GENERATOR.exists() else 0
-    sys.exit(bool(found) or generated)
+    return 0 if generate("--check") and not found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
