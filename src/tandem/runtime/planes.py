@@ -1,12 +1,13 @@
 """Settings → adapters: which store and bus to open, where to listen, what to advertise."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tandem.errors import ConfigError
 from tandem.runtime.settings import PlaneSettings
 from tandem.transport.address import format_address, host_of, is_loopback, source_address
 from tandem.transport.embedded import EmbeddedBus, EmbeddedHub, EmbeddedStore
+from tandem.transport.embedded_remote import HubConnection, RemoteStore
+from tandem.transport.embedded_remote_bus import RemoteBus
 from tandem.transport.ports import Bus, Store
 from tandem.transport.tcp import TcpRequestServer
 
@@ -26,7 +27,7 @@ async def open_planes(settings: PlaneSettings) -> Planes:
     if settings.hub is None and (settings.etcd is None or settings.nats is None):
         missing = "etcd" if settings.etcd is None else "nats"
         raise ConfigError(f"{missing} is not set and no embedded hub is given in its place")
-    store, bus = _embedded(settings.hub)
+    store, bus = _embedded(settings)
     words = ["store=embedded", "bus=embedded"]
     if settings.etcd is not None:
         raise ConfigError("etcd")
@@ -37,12 +38,14 @@ async def open_planes(settings: PlaneSettings) -> Planes:
     return Planes(store, bus, " ".join(words))
 
 
-def _embedded(hub: EmbeddedHub | Path | None) -> tuple[Store | None, Bus | None]:
+def _embedded(settings: PlaneSettings) -> tuple[Store | None, Bus | None]:
+    hub = settings.hub
     if hub is None:
         return None, None
     if isinstance(hub, EmbeddedHub):
         return EmbeddedStore(hub), EmbeddedBus(hub)
-    raise ConfigError("hub over a socket")
+    connection = HubConnection(hub, settings.requests)
+    return RemoteStore(connection), RemoteBus(connection)
 
 
 async def request_server(settings: PlaneSettings, identity: str) -> TcpRequestServer:

@@ -20,7 +20,7 @@ class EmbeddedHub:
     """A store, a bus and work queues in this process. Every method is immediate; only readers wait."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.state = HubState(first_lease=secrets.randbits(62) | 1)
+        self.state = HubState(epoch=secrets.randbits(62) | 1)
         self._clock = clock
         self._watches: dict[int, tuple[str, Mailbox[StoreEvent]]] = {}
         self._listeners: dict[int, Mailbox[BusMessage]] = {}

@@ -16,15 +16,17 @@ Effect = StoreEffect | Deliver
 class HubState:
     """All that an embedded host knows; gone with it."""
 
-    def __init__(self, first_lease: int = 1) -> None:
-        self.store = StoreState(first_lease)
+    def __init__(self, epoch: int = 1) -> None:
+        """Leases and jobs count up from `epoch`, which differs from one start of a host to the next."""
+        self._epoch = epoch
+        self.store = StoreState(epoch)
         self.bus = BusState()
         self.queues: dict[str, QueueState] = {}
 
     def queue(self, name: str, ack_wait_s: float) -> QueueState:
         """The queue `name`, made if it is not there. The last opener's `ack_wait_s` holds."""
         if (found := self.queues.get(name)) is None:
-            found = self.queues[name] = QueueState(ack_wait_s)
+            found = self.queues[name] = QueueState(ack_wait_s, self._epoch)
         found.ack_wait_s = ack_wait_s
         return found
 

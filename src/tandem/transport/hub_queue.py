@@ -45,9 +45,10 @@ class Deliver:
 class QueueState:
     """One work queue. `now` is any clock that only moves forward, in seconds."""
 
-    def __init__(self, ack_wait_s: float) -> None:
+    def __init__(self, ack_wait_s: float, first_seq: int = 1) -> None:
+        """Jobs count up from `first_seq`: picked at random, so that an ack of before a restart hits nothing."""
         self.ack_wait_s = ack_wait_s
-        self._seq = count(1)
+        self._seq = count(first_seq)
         self._jobs: dict[int, Job] = {}
         self._ids: dict[str, int] = {}
         self._lanes: dict[str, list[int]] = {}

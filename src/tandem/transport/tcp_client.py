@@ -198,6 +198,11 @@ class TcpRequestClient:
             raise DeadlineExceeded("the request's time ran out before it was sent")
         return link.open(endpoint, payload, request_id, deadline, headers or {})
 
+    def is_connected(self, address: str) -> bool:
+        """Whether there is a live connection to `address` right now."""
+        link = self._links.get(address)
+        return link is not None and link.lost is None
+
     async def probe(self, address: str, *, timeout_s: float) -> str | None:
         """The identity that answers at `address`, None when nothing of ours does. A live connection counts."""
         link = self._links.get(address)

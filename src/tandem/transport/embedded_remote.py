@@ -1,0 +1,159 @@
+"""The planes' ports over another process's hub, reached by its Unix socket. The host may go and come back empty."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from tandem.errors import DeadlineExceeded, LeaseLost, ServingError, Unavailable
+from tandem.transport import embedded_wire as wire
+from tandem.transport.lease import KeptLease
+from tandem.transport.ports import Lease, StoreEvent
+from tandem.transport.settings import RequestPlaneSettings
+from tandem.transport.tcp import TcpRequestClient
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ASK_TIMEOUT_S = 3.0
+_RETRY_S = 0.2
+_decode = msgspec.msgpack.decode
+_change_decoder = msgspec.msgpack.Decoder(wire.Change)
+
+
+class HubConnection:
+    """The way to a hub's host, shared by the store and the bus of a process."""
+
+    def __init__(self, path: Path, settings: RequestPlaneSettings | None = None) -> None:
+        self.address = f"unix:{path}"
+        self.client = TcpRequestClient(settings)
+
+    @property
+    def connected(self) -> bool:
+        return self.client.is_connected(self.address)
+
+    async def ask(self, request: wire.Request, answer_type: type[T], *, timeout_s: float = ASK_TIMEOUT_S) -> T:
+        """The one answer to `request`; a host that is not there is dialled until time is over. Raises `Unavailable`."""
+        deadline = time.time() + timeout_s
+        while True:
+            try:
+                stream = await self.client.call(
+                    self.address, request.endpoint(), msgspec.msgpack.encode(request), deadline=deadline
+                )
+                break
+            except DeadlineExceeded:
+                raise Unavailable(f"the embedded planes at {self.address} do not answer") from None
+            except Unavailable:
+                if time.time() + _RETRY_S >= deadline:
+                    raise
+            await asyncio.sleep(_RETRY_S)
+        try:
+            async for payload in stream:
+                return _decode(payload, type=answer_type)
+        except DeadlineExceeded:
+            raise Unavailable(f"the embedded planes at {self.address} did not answer in {timeout_s:g} s") from None
+        finally:
+            await stream.aclose()
+        raise Unavailable(f"the embedded planes at {self.address} gave no answer")
+
+    async def stream(self, request: wire.Request) -> AsyncGenerator[bytes, None]:
+        """The answers to `request` until the connection breaks. Raises `Unavailable`."""
+        stream = await self.client.call(self.address, request.endpoint(), msgspec.msgpack.encode(request))
+        try:
+            async for payload in stream:
+                yield payload
+        finally:
+            await stream.aclose()
+
+    async def aclose(self) -> None:
+        """Close. Safe to repeat: the store and the bus both do."""
+        await self.client.aclose()
+
+
+class RemoteStore:
+    """Implements `ports.Store`."""
+
+    def __init__(self, connection: HubConnection) -> None:
+        self._connection = connection
+        self._leases: set[KeptLease] = set()
+        self._closed = False
+
+    async def grant(self, ttl_s: float) -> KeptLease:
+        number = await self._connection.ask(wire.Grant(ttl_s), int)
+        lease = KeptLease(number, ttl_s, self._renew, self._revoke)
+        self._leases.add(lease)
+        return lease
+
+    async def put(self, key: str, value: bytes, *, lease: Lease | None = None) -> None:
+        await self._put(key, value, lease, only_if_absent=False)
+
+    async def create(self, key: str, value: bytes, *, lease: Lease | None = None) -> bool:
+        return await self._put(key, value, lease, only_if_absent=True)
+
+    async def get(self, key: str) -> bytes | None:
+        found = await self._connection.ask(wire.Get(key), list[bytes])
+        return found[0] if found else None
+
+    async def get_prefix(self, prefix: str) -> dict[str, bytes]:
+        return await self._connection.ask(wire.GetPrefix(prefix), dict[str, bytes])
+
+    async def delete(self, key: str) -> bool:
+        return await self._connection.ask(wire.Delete(key), bool)
+
+    def watch(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[StoreEvent]]:
+        return self._watch(prefix)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        for lease in self._leases:
+            lease.stop()
+        self._leases.clear()
+        await self._connection.aclose()
+
+    @asynccontextmanager
+    async def _watch(self, prefix: str) -> AsyncIterator[AsyncIterator[StoreEvent]]:
+        events = self._events(prefix)
+        try:
+            yield events
+        finally:
+            await events.aclose()
+
+    async def _events(self, prefix: str) -> AsyncGenerator[StoreEvent, None]:
+        told = False
+        while not self._closed:
+            changes = self._connection.stream(wire.Watch(prefix))
+            try:
+                async for payload in changes:
+                    kind, key, value = _change_decoder.decode(payload)
+                    told = False
+                    yield StoreEvent(kind, key, value)
+            except ServingError as error:
+                log.info("hub.watch_broken prefix=%s reason=%r", prefix, error.message)
+            finally:
+                await changes.aclose()
+            if not told and not self._closed:
+                told = True
+                yield StoreEvent("outage")
+            await asyncio.sleep(_RETRY_S)
+
+    async def _put(self, key: str, value: bytes, lease: Lease | None, *, only_if_absent: bool) -> bool:
+        try:
+            return await self._connection.ask(
+                wire.Put(key, value, None if lease is None else lease.id, only_if_absent), bool
+            )
+        except LeaseLost:
+            if isinstance(lease, KeptLease):
+                lease.note_lost()
+            raise
+
+    async def _renew(self, lease: int) -> bool:
+        return await self._connection.ask(wire.Renew(lease), bool)
+
+    async def _revoke(self, lease: int) -> None:
+        await self._connection.ask(wire.Revoke(lease), type(None))
