@@ -1,0 +1,199 @@
+"""OpenAI's requests, as the front door reads them and the processor serves them.
+
+Types and plain ranges are checked while decoding; what depends on the model is checked by the processor.
+Fields that we do not know are ignored, as OpenAI does; those in `REFUSED` are not.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Role = Literal["developer", "system", "user", "assistant", "tool"]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
+StopText = Annotated[str, Meta(min_length=1, max_length=1024)]
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+REFUSED: Final = {
+    "kv_transfer_params": "it speaks between engines and is never taken from a client",
+    "functions": "it was replaced by tools",
+    "function_call": "it was replaced by tool_choice",
+    "suffix": "models here complete from the left only",
+    "audio": "models here answer in text",
+}
+"""Fields that would change the answer or reach an engine, and that we do not serve: 400, with the reason."""
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a request comes from: minted by the front door."""
+
+    request_id: str
+    accepted_at: float
+    """Unix time in seconds."""
+    deadline: float | None = None
+    """Unix time in seconds."""
+
+
+class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a stream has beside its deltas."""
+
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+    """Usage so far on every chunk, as vLLM has it."""
+
+
+class JsonSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`response_format.json_schema`."""
+
+    name: str = ""
+    schema: dict[str, Any] | bool | None = None
+    strict: bool | None = None
+    description: str | None = None
+
+
+class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The form that an answer must have."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class RequestFields(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What chat and plain completions have in common. None means: the model's default."""
+
+    model: str | None = None
+    """Served model name. None is the only model, if there is only one."""
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = 1
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    """0 and -1 keep every token."""
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: StopText | Annotated[list[StopText], Meta(max_length=64)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Meta(max_length=1024)] | None = None
+    include_stop_str_in_output: bool = False
+    min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    ignore_eos: bool | None = False
+    logit_bias: Annotated[dict[str, Bias], Meta(max_length=1024)] | None = None
+    """Token ids (as JSON keys, so strings) to additions."""
+    response_format: ResponseFormat | None = None
+    skip_special_tokens: bool = True
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = 0
+    cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    user: str | None = None
+    kv_transfer_params: Any = UNSET
+    functions: Any = UNSET
+    function_call: Any = UNSET
+    suffix: Any = UNSET
+    audio: Any = UNSET
+
+
+class FunctionCall(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A call that the assistant made earlier."""
+
+    name: str
+    arguments: str | dict[str, Any] = "{}"
+
+
+class ToolCall(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One of a message's `tool_calls`."""
+
+    function: FunctionCall
+    id: str | None = None
+    type: Literal["function"] = "function"
+
+
+class ContentPart(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A part of a message."""
+
+    type: str
+    text: str | None = None
+
+
+class Message(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class Function(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a tool is called and takes."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.:/-]{1,128}$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Something that the model may call."""
+
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class ChatRequest(RequestFields, kw_only=True, omit_defaults=True):
+    """Body of POST /v1/chat/completions."""
+
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    """The newer name of max_tokens; it wins."""
+    logprobs: bool | None = False
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    tools: list[dict[str, Any]] | None = None
+    """As the client wrote them, since the template prints them; their form is checked as `Tool`."""
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = True
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+
+
+class CompletionRequest(RequestFields, kw_only=True, omit_defaults=True):
+    """Body of POST /v1/completions."""
+
+    prompt: str | list[str | TokenId | list[TokenId]]
+    """A text, tokens, or a list of either."""
+    max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = 16
+    """0 only with `echo`: the prompt comes back, perhaps with its log probabilities."""
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    echo: bool | None = False
+    best_of: Annotated[int, Meta(ge=1, le=128)] | None = None
+    add_special_tokens: bool = True
+
+
+class ChatCall(msgspec.Struct, frozen=True):
+    """What the front door asks of a processor."""
+
+    origin: Origin
+    request: ChatRequest
+
+
+class CompletionCall(msgspec.Struct, frozen=True):
+    """The same for plain completions."""
+
+    origin: Origin
+    request: CompletionRequest
+
+
+def refused(request: RequestFields) -> str | None:
+    """The first field of `REFUSED` that the client sent with a value."""
+    for name in REFUSED:
+        value = getattr(request, name)
+        if not isinstance(value, UnsetType) and value is not None:
+            return name
+    return None

@@ -1,0 +1,192 @@
+"""OpenAI's answers, as the processor makes them: encoded once, by the front door, straight to the client.
+
+UNSET fields are left out, None becomes null. The tag of each is OpenAI's own `object` field, so that an
+answer read back from MessagePack is known by it.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+Finish = Literal["stop", "length", "tool_calls"]
+
+
+class CachedDetails(msgspec.Struct, frozen=True):
+    """`usage.prompt_tokens_details`."""
+
+    cached_tokens: int
+
+
+class OutputDetails(msgspec.Struct, frozen=True):
+    """`usage.completion_tokens_details`."""
+
+    reasoning_tokens: int
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request cost, in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedDetails | None = None
+    completion_tokens_details: OutputDetails | UnsetType = UNSET
+
+
+class TopLogprob(msgspec.Struct, frozen=True):
+    """An alternative at a position."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """A generated token and its alternatives."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(msgspec.Struct, frozen=True):
+    """`choices[].logprobs` of a chat."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class CompletionLogprobs(msgspec.Struct, frozen=True):
+    """`choices[].logprobs` of a plain completion: four lists of one length."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    """The call itself."""
+
+    name: str
+    arguments: str
+    """JSON text."""
+
+
+class MadeToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the model made."""
+
+    index: int | UnsetType = UNSET
+    """Only in a stream."""
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class Delta(msgspec.Struct, kw_only=True):
+    """What is new in a chat's stream."""
+
+    role: Literal["assistant"] | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    """The same text again, by its newer name."""
+    tool_calls: list[MadeToolCall] | UnsetType = UNSET
+
+
+class ChunkChoice(msgspec.Struct, kw_only=True):
+    """One sequence's part of a chunk."""
+
+    index: int
+    delta: Delta
+    logprobs: ChatLogprobs | None = None
+    finish_reason: Finish | None = None
+    stop_reason: int | str | UnsetType = UNSET
+    """What stopped it, when that was not the end-of-sequence token (vLLM's field)."""
+
+
+class ChatChunk(msgspec.Struct, kw_only=True, tag_field="object", tag="chat.completion.chunk"):
+    """One event of a chat's stream."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | UnsetType | None = UNSET
+
+
+class AnswerMessage(msgspec.Struct, kw_only=True):
+    """The whole answer of one sequence."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None = None
+    refusal: None = None
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    tool_calls: list[MadeToolCall] | None = None
+    function_call: None = None
+    audio: None = None
+
+
+class AnswerChoice(msgspec.Struct, kw_only=True):
+    """One sequence of a chat's answer."""
+
+    index: int
+    message: AnswerMessage
+    logprobs: ChatLogprobs | None = None
+    finish_reason: Finish
+    stop_reason: int | str | UnsetType = UNSET
+
+
+class ChatCompletion(msgspec.Struct, kw_only=True, tag_field="object", tag="chat.completion"):
+    """A chat's answer in one piece."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[AnswerChoice]
+    usage: Usage | None
+    service_tier: None = None
+    system_fingerprint: None = None
+
+
+class TextChoice(msgspec.Struct, kw_only=True):
+    """One sequence of a plain completion; in a stream, what is new of it."""
+
+    index: int
+    text: str
+    logprobs: CompletionLogprobs | None = None
+    finish_reason: Finish | None = None
+    stop_reason: int | str | UnsetType = UNSET
+
+
+class Completion(msgspec.Struct, kw_only=True, tag_field="object", tag="text_completion"):
+    """A plain completion: the answer, or with `stream` one event of it."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage | UnsetType | None = UNSET
+    system_fingerprint: None = None
+
+
+ChatReply = ChatChunk | ChatCompletion
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, tag_field="object", tag="model"):
+    """A served model, in `GET /v1/models`."""
+
+    id: str
+    created: int
+    owned_by: str = "tandem"
+    root: str = ""
+    max_model_len: int = 0
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True, tag_field="object", tag="list"):
+    """`GET /v1/models`."""
+
+    data: list[Model]

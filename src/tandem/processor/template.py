@@ -1,0 +1,139 @@
+"""Messages to the prompt's text, by the model's own chat template, as transformers renders it.
+
+Templates come with the model and run in Jinja's sandbox; what clients send is data to them, never code.
+tests/processor/test_template.py compares with transformers itself.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NoReturn
+
+import jinja2
+import jinja2.ext
+from jinja2 import nodes
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from tandem.errors import ConfigError, RequestError
+
+_PARTS_LOOP: Final = re.compile(r"\bfor\s+\w+\s+in\s+[\w.\[\]'\"]*content\b")
+"""A template that walks a message's parts by itself. Others want plain text."""
+_CONTINUE_MARK: Final = "TANDEM_CONTINUES_HERE "
+_RESERVED: Final = frozenset({"messages", "tools", "add_generation_prompt", "documents"})
+
+
+class ChatTemplate:
+    """A compiled template with the model's special tokens."""
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str] | None = None) -> None:
+        """Raises `ConfigError` when the template is no valid Jinja."""
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateError as error:
+            raise ConfigError(f"the chat template does not compile: {error}") from error
+        self._special_tokens = dict(special_tokens or {})
+        self.takes_parts = bool(_PARTS_LOOP.search(source))
+        """Whether it reads `content` given as a list of parts."""
+
+    def render(
+        self,
+        messages: Sequence[dict[str, Any]],
+        *,
+        tools: Sequence[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The prompt's text.
+
+        Args:
+            continue_final_message: leave the last message open, for the model to go on with.
+            options: what the template may ask for beside messages (`enable_thinking`).
+        Raises:
+            RequestError: the template refuses these messages, or an option would replace an argument of ours.
+        """
+        given = dict(options or {})
+        if taken := sorted(_RESERVED & given.keys()):
+            raise RequestError(f"chat_template_kwargs may not hold {taken[0]!r}", param="chat_template_kwargs")
+        turns = list(messages)
+        if continue_final_message:
+            turns[-1] = _marked(turns[-1])
+        try:
+            text = self._template.render(
+                **{
+                    **self._special_tokens,
+                    **given,
+                    "messages": turns,
+                    "tools": tools or None,
+                    "documents": None,
+                    "add_generation_prompt": add_generation_prompt,
+                }
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, LookupError) as error:
+            raise RequestError(
+                f"the model's chat template refuses these messages: {error}", param="messages"
+            ) from error
+        return _cut(text) if continue_final_message else text
+
+
+def _marked(message: dict[str, Any]) -> dict[str, Any]:
+    content = message.get("content")
+    if isinstance(content, str):
+        return {**message, "content": content + _CONTINUE_MARK}
+    if isinstance(content, list) and content and isinstance(content[-1].get("text"), str):
+        last = {**content[-1], "text": content[-1]["text"] + _CONTINUE_MARK}
+        return {**message, "content": [*content[:-1], last]}
+    raise RequestError("continue_final_message needs a last message with text", param="continue_final_message")
+
+
+def _cut(text: str) -> str:
+    """Everything up to the mark. A template that trims content has trimmed the mark's space: trim the same."""
+    at = text.rfind(_CONTINUE_MARK.strip())
+    if at < 0:
+        raise RequestError("the chat template drops the last message's text", param="continue_final_message")
+    return text[:at] if text.startswith(_CONTINUE_MARK, at) else text[:at].rstrip()
+
+
+class _GenerationTag(jinja2.ext.Extension):
+    """`{% generation %}…{% endgeneration %}` marks the assistant's part for training; here it is only its body."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja's own interface
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller: Any) -> str:
+        return str(caller())
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # Jinja's own filter would escape HTML.
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)
