@@ -50,7 +50,7 @@ acceptance: quiet-setup
 
 ## Measure this machine and print the figures.
 bench: quiet-setup
-	@exec $(BIN)/tandem bench $(ARGS)
+	@exec $(BIN)/python -m bench.serving $(ARGS)
 
 ## Run the tests that need a CUDA GPU.
 test-gpu: quiet-setup
