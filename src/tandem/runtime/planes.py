@@ -8,6 +8,7 @@ from tandem.transport.address import format_address, host_of, is_loopback, sourc
 from tandem.transport.embedded import EmbeddedBus, EmbeddedHub, EmbeddedStore
 from tandem.transport.embedded_remote import HubConnection, RemoteStore
 from tandem.transport.embedded_remote_bus import RemoteBus
+from tandem.transport.etcd import EtcdStore
 from tandem.transport.ports import Bus, Store
 from tandem.transport.tcp import TcpRequestServer
 
@@ -30,7 +31,7 @@ async def open_planes(settings: PlaneSettings) -> Planes:
     store, bus = _embedded(settings)
     words = ["store=embedded", "bus=embedded"]
     if settings.etcd is not None:
-        raise ConfigError("etcd")
+        store, words[0] = EtcdStore(settings.etcd), "store=etcd"
     if settings.nats is not None:
         raise ConfigError("nats")
     assert store is not None

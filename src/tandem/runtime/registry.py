@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from tandem.core.cards import InstanceCard
-from tandem.errors import LeaseLost, Unavailable
+from tandem.errors import LeaseLost, ServingError
 from tandem.transport.ports import Lease, Store
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Registry:
                 retry_s = _FIRST_RETRY_S
                 await self._keep_on(self._lease)
                 log.warning("registry.lease_lost keys=%d", len(self._wanted))
-            except Unavailable as error:
+            except ServingError as error:
                 log.warning("registry.store_away reason=%r", error.message)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
@@ -130,7 +130,7 @@ class Registry:
                     await self._reconcile(lease)
                 except LeaseLost:
                     return
-                except Unavailable as error:
+                except ServingError as error:
                     log.warning("registry.store_away reason=%r", error.message)
                     await asyncio.wait([lost], timeout=_LONGEST_RETRY_S)
                     continue

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from tandem.errors import LeaseLost
 from tandem.transport.embedded_hub import EmbeddedHub
 from tandem.transport.hub_queue import Deliver, QueueState
-from tandem.transport.lease import KeptLease
+from tandem.transport.lease import KeptLease, noting_loss
 from tandem.transport.ports import BusMessage, Delivery, LaneDepth, Lease, StoreEvent
 
 __all__ = ["EmbeddedBus", "EmbeddedHub", "EmbeddedStore", "EmbeddedWorkQueue"]
@@ -52,14 +51,9 @@ class EmbeddedStore:
         self._leases.clear()
 
     def _put(self, key: str, value: bytes, lease: Lease | None, *, only_if_absent: bool) -> bool:
-        try:
-            done, effects = self._hub.state.store.put(
-                key, value, None if lease is None else lease.id, only_if_absent=only_if_absent
-            )
-        except LeaseLost:
-            if isinstance(lease, KeptLease):
-                lease.note_lost()
-            raise
+        lease_id = None if lease is None else lease.id
+        with noting_loss(lease):
+            done, effects = self._hub.state.store.put(key, value, lease_id, only_if_absent=only_if_absent)
         self._hub.apply(effects)
         return done
 

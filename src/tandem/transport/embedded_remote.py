@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import msgspec
 
-from tandem.errors import DeadlineExceeded, LeaseLost, ServingError, Unavailable
+from tandem.errors import DeadlineExceeded, ServingError, Unavailable
 from tandem.transport import embedded_wire as wire
-from tandem.transport.lease import KeptLease
+from tandem.transport.lease import KeptLease, noting_loss
 from tandem.transport.ports import Lease, StoreEvent
 from tandem.transport.settings import RequestPlaneSettings
 from tandem.transport.tcp import TcpRequestClient
@@ -143,14 +143,9 @@ class RemoteStore:
             await asyncio.sleep(_RETRY_S)
 
     async def _put(self, key: str, value: bytes, lease: Lease | None, *, only_if_absent: bool) -> bool:
-        try:
-            return await self._connection.ask(
-                wire.Put(key, value, None if lease is None else lease.id, only_if_absent), bool
-            )
-        except LeaseLost:
-            if isinstance(lease, KeptLease):
-                lease.note_lost()
-            raise
+        lease_id = None if lease is None else lease.id
+        with noting_loss(lease):
+            return await self._connection.ask(wire.Put(key, value, lease_id, only_if_absent), bool)
 
     async def _renew(self, lease: int) -> bool:
         return await self._connection.ask(wire.Renew(lease), bool)

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
-from tandem.errors import ServingError, Unavailable
+from tandem.errors import LeaseLost, ServingError, Unavailable
+from tandem.transport.ports import Lease
 
 log = logging.getLogger(__name__)
 
@@ -73,3 +75,14 @@ class KeptLease:
                 self._lost.set()
                 return
             wait_s = period_s
+
+
+@contextmanager
+def noting_loss(lease: Lease | None) -> Iterator[None]:
+    """Around an operation on `lease`: when the store says that it is unknown, its keeper learns it too."""
+    try:
+        yield
+    except LeaseLost:
+        if isinstance(lease, KeptLease):
+            lease.note_lost()
+        raise
