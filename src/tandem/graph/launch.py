@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tandem.graph.configure import Configured, configure
-from tandem.graph.gpus import visible_gpus
+from tandem.graph.gpus import GpuClaims, visible_gpus
 from tandem.graph.loading import Graph, graph_of, load_entry
-from tandem.graph.plan import Machine, Plan, plan
+from tandem.graph.plan import Machine, Plan, gpu_needs, plan
 from tandem.graph.services import BUILT_IN
 from tandem.settings.document import ENVIRONMENT, FLAG, Deployment, Section, Sourced
 
@@ -26,6 +26,7 @@ class Launch:
     deployment: Deployment
     configured: Configured
     plan: Plan
+    machine: Machine
     depends: Mapping[str, str]
     """Service name → namespace/component where it runs instead (`--depends`)."""
     environ: Mapping[str, str]
@@ -72,10 +73,25 @@ def prepare(
         deployment=deployment,
         configured=configured,
         plan=plan(graph, configured, deployment, machine),
+        machine=machine,
         depends=depends or {},
         environ=environ,
         verbosity=verbosity,
     )
+
+
+def with_gpus(launch: Launch, claims: GpuClaims) -> Launch:
+    """The same with GPUs that no other supervisor of this user holds.
+
+    Raises:
+        ConfigError: too few are free.
+    """
+    if not launch.machine.gpus or not launch.machine.allocate_gpus:
+        return launch
+    needs, _ = gpu_needs(launch.configured, launch.deployment)
+    free = claims.claim(launch.machine.gpus, sum(need.gpus for need in needs))
+    machine = replace(launch.machine, free=free)
+    return replace(launch, machine=machine, plan=plan(launch.graph, launch.configured, launch.deployment, machine))
 
 
 def with_door(deployment: Deployment, entry: str, door: Mapping[str, Any], environ: Mapping[str, str]) -> Deployment:
@@ -96,4 +112,3 @@ def with_door(deployment: Deployment, entry: str, door: Mapping[str, Any], envir
         )
     sections = {**deployment.sections, entry: Section(entry, values, section.service_args)}
     return Deployment(sections, deployment.document, deployment.notices, deployment.common)
-

@@ -39,6 +39,8 @@ class Machine:
 
     gpus: Sequence[str]
     """GPU ids that processes here may use."""
+    free: Sequence[str] | None = None
+    """Those of them that no other supervisor holds; None: all, as far as is known yet."""
     allocate_gpus: bool = True
     """False leaves CUDA_VISIBLE_DEVICES alone: in a pod, or when the user says so."""
 
@@ -82,7 +84,7 @@ def plan(graph: Graph, configured: Configured, deployment: Deployment, machine: 
         names = ", ".join(sorted(wants_gpu))
         notices.append(f"no GPU on this host: {names} run on the CPU (resources.gpu asked for one each)")
     elif machine.allocate_gpus:
-        given = allocate(needs, machine.gpus)
+        given = allocate(needs, machine.gpus if machine.free is None else machine.free)
     placed = [_placed(service, alone=name in wants_gpu) for name, service in configured.services.items()]
     processes: list[ProcessPlan] = []
     for services in group(placed, graph.edges):

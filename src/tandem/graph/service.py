@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, overload
 
-Hook = Literal["before_connect", "on_start", "on_shutdown", "liveness", "readiness"]
+Hook = Literal["before_connect", "on_start", "on_shutdown", "liveness", "readiness", "status", "trace", "wait_dead"]
 EngineKeys = Literal["none", "tolerated", "passed"]
 
 C = TypeVar("C", bound=type[Any])
@@ -188,8 +188,24 @@ def liveness(method: F) -> F:
 
 
 def readiness(method: F) -> F:
-    """A check: False means that this process cannot take requests now."""
+    """A check: False, or a text that says why, means that this process cannot take requests now."""
     return _hook("readiness", method)
+
+
+def status(method: F) -> F:
+    """Returns a mapping for `tandem status`. Keys `degraded` (text), `door` (URL) and `models` mean something to
+    `serve`."""
+    return _hook("status", method)
+
+
+def trace(method: F) -> F:
+    """Takes a request id; returns its story as JSON text, or None."""
+    return _hook("trace", method)
+
+
+def wait_dead(method: F) -> F:
+    """A coroutine that returns a reason when this process is of no more use and should be replaced."""
+    return _hook("wait_dead", method)
 
 
 def _hook(kind: Hook, method: F) -> F:

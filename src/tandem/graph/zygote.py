@@ -1,0 +1,244 @@
+"""A single-threaded process that forks the others: no event loop, no tensor, no socket but its command pipe.
+
+    supervisor ── Fork + descriptors ──► zygote ─fork─► process
+    supervisor ◄── Forked, Exited ─────
+
+An engine's libraries are imported here once, so that each of its workers starts in the time of a fork.
+What will use CUDA is forked and executed anew, for CUDA does not survive a fork.
+
+Nobody is left behind: each process asks the kernel to be killed with the zygote, the zygote with the
+supervisor; and a zygote whose supervisor is gone kills the process groups of its children, with
+whatever engine processes they started.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+CONTROL_FD = 3
+"""Where a process finds its control socket."""
+_MAX_MESSAGE = 1 << 20
+
+
+class Fork(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Start a process. Comes with three descriptors: control, standard output, standard error."""
+
+    job: int
+    env: dict[str, str]
+    working_dir: str
+    title: str
+    anew: bool
+    """Execute a fresh interpreter instead of going on in the forked one."""
+
+
+class Preload(msgspec.Struct, frozen=True, tag=True):
+    """Import an engine's libraries."""
+
+    engine: str
+
+
+class Signal(msgspec.Struct, frozen=True, tag=True):
+    """Send a signal to a process, or to its whole group."""
+
+    pid: int
+    number: int
+    group: bool
+
+
+class Sweep(msgspec.Struct, frozen=True, tag=True):
+    """Files to remove should the supervisor die without doing so."""
+
+    paths: list[str]
+
+
+class Forked(msgspec.Struct, frozen=True, tag=True):
+    """The process of `job` runs."""
+
+    job: int
+    pid: int
+
+
+class Exited(msgspec.Struct, frozen=True, tag=True):
+    """A process ended; `status` as in subprocess: negative for a signal."""
+
+    pid: int
+    status: int
+
+
+class Preloaded(msgspec.Struct, frozen=True, tag=True):
+    """The libraries are there, or why not."""
+
+    engine: str
+    seconds: float
+    error: str = ""
+
+
+Command = Fork | Preload | Signal | Sweep
+Report = Forked | Exited | Preloaded
+
+
+class _BecomeProcess(Exception):
+    """Leaves the zygote's loop in the forked process."""
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill us when our parent dies; exit now if it is dead already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def set_title(title: str) -> None:
+    """The name that `ps` and `top` show: 15 characters."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, title.encode()[:15], 0, 0, 0)
+
+
+class Zygote:
+    """The loop. `run` returns only in a forked process."""
+
+    def __init__(self, commands: socket.socket) -> None:
+        self._commands = commands
+        self._selector = selectors.DefaultSelector()
+        self._children: dict[int, int] = {}
+        """pid → its descriptor, readable when it ended."""
+        self._sweep: list[str] = []
+        self._preset: dict[str, str] = {}
+        """Variables that an engine set while it was imported; its workers need them too."""
+
+    def run(self) -> None:
+        """Serve commands until the supervisor is gone."""
+        self._selector.register(self._commands, selectors.EVENT_READ, None)
+        with contextlib.suppress(_BecomeProcess):
+            while True:
+                for key, _ in self._selector.select():
+                    if key.data is None:
+                        self._command()
+                    else:
+                        self._reap(key.data)
+
+    def _command(self) -> None:
+        data, fds, _, _ = socket.recv_fds(self._commands, _MAX_MESSAGE, 3)
+        if not data:
+            self._end()
+        match msgspec.msgpack.decode(data, type=Command):
+            case Fork() as fork:
+                self._fork(fork, fds)
+            case Preload(engine):
+                self._preload(engine)
+            case Signal(pid, number, group):
+                if pid in self._children:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        (os.killpg if group else os.kill)(pid, number)
+            case Sweep(paths):
+                self._sweep = paths
+
+    def _fork(self, fork: Fork, fds: list[int]) -> None:
+        zygote = os.getpid()
+        pid = os.fork()
+        if pid:
+            for fd in fds:
+                os.close(fd)
+            pidfd = os.pidfd_open(pid)
+            self._children[pid] = pidfd
+            self._selector.register(pidfd, selectors.EVENT_READ, pid)
+            self._report(Forked(fork.job, pid))
+            return
+        self._become(fork, fds, zygote)
+
+    def _become(self, fork: Fork, fds: list[int], zygote: int) -> None:
+        os.setsid()
+        die_with_parent(zygote)
+        self._selector.close()
+        self._commands.close()
+        for pidfd in self._children.values():
+            os.close(pidfd)
+        control, out, err = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in fds)
+        for fd in fds:
+            os.close(fd)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.dup2(control, CONTROL_FD, inheritable=fork.anew)
+        for fd in (control, out, err):
+            os.close(fd)
+        os.chdir(fork.working_dir)
+        set_title(fork.title)
+        if fork.anew:
+            os.execve(sys.executable, [sys.executable, "-m", "tandem.graph.child"], fork.env)
+        os.environ.clear()
+        os.environ.update({**self._preset, **fork.env})
+        raise _BecomeProcess
+
+    def _preload(self, engine: str) -> None:
+        began = time.monotonic()
+        before = dict(os.environ)
+        error = ""
+        try:
+            from tandem.engines.registry import engine_for
+
+            preload = getattr(engine_for(engine), "preload", None)
+            if preload is not None:
+                preload()
+        except Exception as failed:  # its worker will say it again, in its own log
+            error = f"{type(failed).__name__}: {failed}"
+        self._preset |= {key: value for key, value in os.environ.items() if before.get(key) != value}
+        gc.collect()
+        gc.freeze()
+        self._report(Preloaded(engine, time.monotonic() - began, error))
+
+    def _reap(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)  # an engine process that outlived its worker; the dead still hold the id
+        _, status = os.waitpid(pid, 0)
+        pidfd = self._children.pop(pid)
+        self._selector.unregister(pidfd)
+        os.close(pidfd)
+        self._report(Exited(pid, os.waitstatus_to_exitcode(status)))
+
+    def _report(self, report: Report) -> None:
+        try:
+            self._commands.send(msgspec.msgpack.encode(report))
+        except OSError:
+            self._end()
+
+    def _end(self) -> None:
+        """The supervisor is gone: nobody may outlive it."""
+        for pid in self._children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        for path in self._sweep:
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+        os._exit(0)
+
+
+def main() -> int:
+    """`python -m tandem.graph.zygote FD PARENT`."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    os.setsid()
+    die_with_parent(parent)
+    set_title("tandem zygote")
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    import tandem.graph.child as child  # what every process needs, imported once
+
+    gc.collect()
+    gc.freeze()
+    Zygote(socket.socket(fileno=descriptor)).run()
+    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(again, signal.SIG_DFL)
+    return child.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
