@@ -1,5 +1,133 @@
-"""What vLLM needs on a CPU to run prefill and decode apart. vLLM calls `register` in each of its processes."""
+"""What vLLM needs on a CPU to run prefill and decode apart. vLLM calls `register` in each of its processes.
+
+Each cure is a function that says what goes wrong without it. They act on the CPU platform only; on a GPU
+nothing is touched. A cure whose target has moved in a newer vLLM warns once with the name, and the rest go on.
+Processes that are forked from one where `register` has run inherit everything it did.
+"""
+
+import importlib
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_DELAY_US = 2000
+"""How long an idle NIXL agent sleeps between looks, in microseconds. Measured on two cores: 99 % of a core
+at 0, about 1 % at 1000 and above; a hand-over of 400 tokens takes as long at 1000 as at 5000, because a
+finished transfer is noticed by polling in the engine, not by this thread."""
+
+_done: set[str] = set()
 
 
 def register() -> None:
-    """Cures for the CPU platform."""
+    """Entry point of the group `vllm.general_plugins`. Safe to repeat."""
+    die_with_parent()
+    try:
+        from vllm.platforms import current_platform
+    except ImportError:
+        return
+    if not current_platform.is_cpu():
+        return
+    for cure in (permit_amx, let_nixl_idle, keep_all_cores):
+        if cure.__name__ not in _done:
+            _done.add(cure.__name__)
+            _apply(cure)
+
+
+def _apply(cure: Callable[[], None]) -> None:
+    try:
+        cure()
+    except (ImportError, AttributeError) as error:
+        logger.warning("vllm.cure_not_applied cure=%s reason=%s", cure.__name__, error)
+
+
+def permit_amx() -> None:
+    """Ask the kernel for the AMX tile registers. Without: SIGILL in the first forward pass of a decode engine.
+
+    vLLM picks its AMX kernels from what the processor can do; Linux lets a process use them only after it
+    has asked. A prefill engine is saved by oneDNN, which asks; a decode engine that only pulls KV is not.
+    """
+    torch = importlib.import_module("torch")
+    if torch.cpu._is_amx_tile_supported():
+        torch.cpu._init_amx()
+
+
+def let_nixl_idle() -> None:
+    """Let NIXL's progress thread sleep between looks. Without: each idle engine burns a whole core.
+
+    NIXL's Python API writes 0 into `pthrDelay` and offers no key for it, so the config object that it
+    fills in is wrapped here and keeps our value instead.
+    """
+    module = _nixl_api()
+    if module is None:
+        return
+    binding = module.nixlBind
+    original = binding.nixlAgentConfig
+
+    class IdlingConfig(original):  # type: ignore[misc, valid-type]
+        """The agent's settings, with a progress thread that sleeps."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, max(int(value), PROGRESS_DELAY_US) if name == "pthrDelay" else value)
+
+    IdlingConfig.pthrDelay  # noqa: B018 - AttributeError here is the warning that the name has moved
+    module.nixlBind = _Overlay(binding, nixlAgentConfig=IdlingConfig)
+
+
+def keep_all_cores() -> None:
+    """Keep engines off a single core. Without: prefill and decode engines of a host all share its last core.
+
+    vLLM's NIXL connector pins its process to the last core of each NUMA node, which it learns from this method.
+    """
+    from vllm.platforms.cpu import CpuPlatform
+
+    CpuPlatform.discover_numa_topology  # noqa: B018 - as above
+    CpuPlatform.discover_numa_topology = classmethod(lambda cls: [])
+
+
+def die_with_parent() -> None:
+    """End this process when the one named in TANDEM_ENGINE_PARENT ends, however it ends.
+
+    Set by the adapter for processes that vLLM spawns; only a direct child acts on it.
+    """
+    wanted = os.environ.get("TANDEM_ENGINE_PARENT", "")
+    if wanted and wanted == str(os.getppid()):
+        bind_to_parent(int(wanted))
+
+
+def bind_to_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent`, its direct parent, dies (Linux)."""
+    import ctypes
+    import signal
+
+    set_death_signal = 1  # PR_SET_PDEATHSIG
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+
+def _nixl_api() -> Any:
+    """The NIXL Python API that vLLM will use, or None when NIXL is not installed."""
+    for name in ("nixl_cu13._api", "nixl_cu12._api", "nixl._api"):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        if hasattr(module, "nixlBind"):
+            return module
+    return None
+
+
+class _Overlay:
+    """A module with some names replaced; the module itself stays as it is for everybody else."""
+
+    def __init__(self, base: Any, **replaced: Any) -> None:
+        self.__dict__.update(replaced)
+        self._base = base
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._base, name)

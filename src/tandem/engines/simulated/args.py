@@ -5,7 +5,8 @@ import logging
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tandem.engines.simulated.model import StepCost, read_model_files
+from tandem.engines.model_files import read_model_files
+from tandem.engines.simulated.model import StepCost
 from tandem.errors import ConfigError
 
 logger = logging.getLogger(__name__)

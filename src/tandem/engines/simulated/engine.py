@@ -13,7 +13,7 @@ import contextlib
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from random import Random
 
@@ -22,14 +22,15 @@ from tandem.core.handoff import Handoff
 from tandem.core.kv_events import KvEventBatch
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.engines.handoffs import LEASE_SHARE, HandoffCheck, prompt_digest
+from tandem.engines.model_files import read_model_files
 from tandem.engines.ports import EngineCapabilities, EngineLoad, EngineSpec, TransferTotals
 from tandem.engines.simulated.args import simulated_args
 from tandem.engines.simulated.cache import BlockCache
-from tandem.engines.simulated.model import TokenModel, read_model_files
+from tandem.engines.simulated.model import TokenModel
 from tandem.engines.simulated.pins import Pins
 from tandem.engines.simulated.scheduler import Scheduler, Sequence
 from tandem.engines.simulated.transfer import Pull, SideChannel, reading
-from tandem.engines.vllm.keys import VLLM_KEYS
+from tandem.engines.vllm.args import known_engine_keys
 from tandem.errors import ContextTooLong, EngineFailed, KvTransferFailed, Overloaded, RequestError
 
 ENGINE = "simulated"
@@ -57,7 +58,7 @@ class SimulatedEngine:
         self._spec = spec
         self._clock = clock
         self._sleep = sleep
-        self._args = simulated_args(spec.engine_args, ignored=VLLM_KEYS)
+        self._args = simulated_args(spec.engine_args, ignored=known_engine_keys())
         self._max_model_len = self._args.model_len(spec.model_path)
         self._block_bytes = self._args.block_bytes(spec.model_path)
         self._cache = BlockCache(
@@ -173,7 +174,7 @@ class SimulatedEngine:
     def transfer_totals(self) -> TransferTotals:
         return self._totals
 
-    async def kv_events(self) -> AsyncIterator[KvEventBatch]:
+    async def kv_events(self) -> AsyncGenerator[KvEventBatch, None]:
         while True:
             while self._batches:
                 yield self._batches.popleft()

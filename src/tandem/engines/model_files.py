@@ -1,0 +1,54 @@
+"""What a model folder says about itself, read without any model library."""
+
+import functools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_WORD = re.compile("Ġ?[A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """What the model folder says about itself; any file may be missing."""
+
+    vocabulary: tuple[int, ...]
+    """Tokens worth saying: plain words where the tokenizer can be read, so that answers look like text."""
+    eos_token_ids: tuple[int, ...]
+    max_position_embeddings: int
+    kv_bytes_per_token: int
+
+
+@functools.lru_cache(maxsize=8)
+def read_model_files(model_path: str) -> ModelFiles:
+    """Read config, generation config and tokenizer, once for all engines of a process."""
+    config = _json(model_path, "config.json")
+    eos = _json(model_path, "generation_config.json").get("eos_token_id", config.get("eos_token_id", 2))
+    eos_ids = tuple(eos) if isinstance(eos, list) else (int(eos),)
+    tokenizer = _json(model_path, "tokenizer.json")
+    words = tokenizer.get("model", {}).get("vocab", {})
+    names = words.items() if isinstance(words, dict) else ()
+    special = {int(added["id"]) for added in tokenizer.get("added_tokens", [])} | set(eos_ids)
+    vocabulary = tuple(sorted(id_ for name, id_ in names if id_ not in special and _WORD.fullmatch(name)))
+    heads = int(config.get("num_attention_heads", 8))
+    head_dim = int(config.get("head_dim") or config.get("hidden_size", 1024) // heads)
+    return ModelFiles(
+        vocabulary=vocabulary or tuple(i for i in range(3, int(config.get("vocab_size", 4096))) if i not in special),
+        eos_token_ids=eos_ids,
+        max_position_embeddings=int(config.get("max_position_embeddings", 32_768)),
+        kv_bytes_per_token=2
+        * 2
+        * int(config.get("num_hidden_layers", 16))
+        * int(config.get("num_key_value_heads", heads))
+        * head_dim,
+    )
+
+
+def _json(folder: str, name: str) -> dict[str, Any]:
+    path = Path(folder, name)
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,191 @@
+"""The process side of a vLLM engine: imports done once, environment, children, private sockets, death.
+
+On a CPU the engine's own process is forked from ours, so that imports cost once (`preload`); on a GPU it
+is spawned. Either way it dies with us, however we end.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tandem.engines.vllm_plugin import bind_to_parent
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+_PRELOADED = (
+    "vllm.v1.engine.async_llm",
+    "vllm.v1.engine.core",
+    "vllm.v1.executor.uniproc_executor",
+    "vllm.engine.arg_utils",
+    "vllm.utils.argparse_utils",
+    "vllm.v1.worker.cpu_worker",
+    "vllm.v1.attention.backends.cpu_attn",
+    "vllm.model_executor.models.qwen3",
+    "vllm.model_executor.model_loader.default_loader",
+    "vllm.distributed.kv_transfer.kv_connector.v1.nixl.connector",
+    "vllm.distributed.kv_events",
+    "vllm.v1.structured_output.backend_xgrammar",
+    "zmq.asyncio",
+    "torch._dynamo",
+    "torch._inductor",
+)
+
+
+def preload() -> None:
+    """Import everything that an engine on a CPU needs, once, so that forks of this process start in a second or two.
+
+    Computes nothing and starts no thread: OpenMP and CUDA do not survive a fork.
+    """
+    prepare_environment(cpu=True)
+    for name in _PRELOADED:
+        with contextlib.suppress(ImportError):  # a name that moved costs time in the forks, nothing else
+            importlib.import_module(name)
+    from vllm.plugins import load_general_plugins
+
+    load_general_plugins()
+
+
+def prepare_environment(*, cpu: bool) -> None:
+    """Settings that vLLM takes only from the environment; must come before its first import where possible."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # at INFO some sixty lines per engine
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    if not cpu:
+        return
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its pool starts with the import of numpy, before our forks
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the engine's process computes by itself
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"  # else the first logprobs stall the engine for half a minute
+    os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # would overrule kv-cache-memory-bytes
+
+
+def threads_per_engine(cores: int) -> int:
+    """OpenMP threads of a CPU engine: half of the cores, for a prefill and a decode engine share them."""
+    return max(1, cores // 2)
+
+
+class EngineHome:
+    """A private folder (0700) for the sockets of one engine, and the ports it needs."""
+
+    def __init__(self) -> None:
+        self.path = tempfile.mkdtemp(prefix="tandem-engine-")
+
+    def socket(self, name: str) -> str:
+        return f"ipc://{self.path}/{name}"
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` neighbouring TCP ports that are free now."""
+    for _ in range(100):
+        with contextlib.ExitStack() as held:
+            first = held.enter_context(socket.socket())
+            first.bind(("", 0))
+            start: int = first.getsockname()[1]
+            try:
+                for port in range(start + 1, start + count):
+                    held.enter_context(socket.socket()).bind(("", port))
+            except (OSError, OverflowError):
+                continue
+            return start
+    raise OSError(f"no {count} neighbouring free ports")
+
+
+@contextlib.contextmanager
+def engine_environment(home: EngineHome, *, cpu: bool, side_channel: tuple[str, int] | None) -> Iterator[None]:
+    """The environment in which an engine's processes start."""
+    changes = {
+        "VLLM_RPC_BASE_PATH": home.path,
+        "VLLM_WORKER_MULTIPROC_METHOD": "fork" if cpu else "spawn",
+        "TANDEM_ENGINE_PARENT": str(os.getpid()),
+    }
+    if side_channel is not None:
+        changes["VLLM_NIXL_SIDE_CHANNEL_HOST"] = side_channel[0]
+        changes["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(side_channel[1])
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+@contextlib.contextmanager
+def forked_engines() -> Iterator[None]:
+    """Children forked inside this context become engine processes: bound to us, with their share of threads."""
+    global _forking
+    _forking = True
+    try:
+        yield
+    finally:
+        _forking = False
+
+
+_forking = False
+
+
+def _after_fork() -> None:
+    if not _forking:
+        return
+    bind_to_parent(os.getppid())
+    signal.set_wakeup_fd(-1)  # our event loop's; it must not hear this process's signals
+    warnings.simplefilter("ignore")  # vLLM's own, and a parent may have made them errors
+    if THREADS_VARIABLE not in os.environ:
+        torch = importlib.import_module("torch")
+        torch.set_num_threads(threads_per_engine(len(os.sched_getaffinity(0))))
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def engine_pids(llm: Any) -> list[int]:
+    """Processes that the engine consists of, beside ours."""
+    resources = getattr(llm.engine_core, "resources", None)
+    manager = getattr(resources, "engine_manager", None)
+    processes = getattr(manager, "processes", None) or []
+    return [process.pid for process in processes if process.pid]
+
+
+async def wait_any_exit(pids: Sequence[int]) -> None:
+    """Return when one of these processes has ended."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    descriptors = []
+    try:
+        for pid in pids:
+            try:
+                descriptor = os.pidfd_open(pid)
+            except ProcessLookupError:
+                return
+            descriptors.append(descriptor)
+            loop.add_reader(descriptor, gone.set)
+        await gone.wait()
+    finally:
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+
+def kill(pids: Sequence[int]) -> None:
+    """End processes of ours that are still there, and theirs."""
+    import psutil
+
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            for child in process.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+            process.kill()
