@@ -14,7 +14,7 @@ step() {
 step "format" $bin/ruff format --check
 step "lint" $bin/ruff check
 step "types" $bin/mypy
-step "imports" $bin/lint-imports
+step "imports" $bin/lint-imports --no-logo
 step "sizes" $bin/python scripts/check_sizes.py
 step "version" $bin/python scripts/check_version.py
 step "docs" $bin/python scripts/docs.py --check

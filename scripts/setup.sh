@@ -59,7 +59,7 @@ pip() {
 
 install_lock() {
   local total; total=$(grep -c '==' requirements/tandem.lock)
-  say "Installing $total packages (about 500 MB to download) ..."
+  say "Installing up to $total packages (about 500 MB to download) ..."
   pip --no-deps --require-hashes -r requirements/tandem.lock || die "installing failed: $(why_pip_failed). Details: $log"
 }
 
@@ -89,7 +89,8 @@ compile_modules() {
 }
 
 install_tandem() {
-  pip --no-deps --no-build-isolation --no-index -e . || die "installing Tandem itself failed: $(why_pip_failed). Details: $log"
+  say "Installing Tandem itself ..."
+  "$venv/bin/pip" --disable-pip-version-check install -q --no-deps --no-build-isolation --no-index -e . >>"$log" 2>&1 || die "installing Tandem itself failed: $(why_pip_failed). Details: $log"
 }
 
 hash_of() { cat "$@" | sha256sum | cut -d ' ' -f 1; }
