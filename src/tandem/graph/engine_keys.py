@@ -8,30 +8,35 @@ import importlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from tandem.engines.registry import engine_for
 from tandem.settings.document import Section
-
-_OF_OLD = frozenset(
-    {
-        "disable_log_requests",
-        "preemption_mode",
-        "swap_space",
-        "use_v2_block_manager",
-        "disable_frontend_multiprocessing",
-    }
-)
-"""Keys of vLLM 0.8 that are gone since; the adapters map or drop them."""
 
 
 def known_keys(engine: str) -> Collection[str] | None:
     """Keys that `engine` takes, normalised; None when it does not say."""
     if engine not in ("vllm", "simulated"):
         return None
-    keys: set[str] = set(_OF_OLD)
-    keys |= importlib.import_module("tandem.engines.vllm.keys").VLLM_KEYS
+    keys = set(importlib.import_module("tandem.engines.vllm.keys").VLLM_KEYS)
+    keys |= set(importlib.import_module("tandem.engines.vllm.aliases").ALIASES)
     if engine == "simulated":
         arguments = importlib.import_module("tandem.engines.simulated.args").SimulatedArgs
         keys |= set(arguments.__dataclass_fields__)
     return keys
+
+
+def preload(engine: str) -> None:
+    """Import the engine's libraries into this process, if the engine offers that."""
+    if engine == "vllm":
+        importlib.import_module("tandem.engines.vllm.process").preload()
+        return
+    offered = getattr(engine_for(engine), "preload", None)
+    if offered is not None:
+        offered()
+
+
+def worth_preloading(engine: str) -> bool:
+    """Whether a zygote of its own pays: a simulated engine imports nothing heavy."""
+    return engine != "simulated"
 
 
 def uses_gpu(engine: str) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tandem.graph.configure import Configured, ServiceConfig
-from tandem.graph.engine_keys import parallel_sizes, uses_gpu
+from tandem.graph.engine_keys import parallel_sizes, uses_gpu, worth_preloading
 from tandem.graph.gpus import GpuNeed, allocate, gpus_per_worker
 from tandem.graph.grouping import Placed, group
 from tandem.graph.loading import Graph
@@ -82,7 +82,7 @@ def plan(graph: Graph, configured: Configured, deployment: Deployment, machine: 
     given: Mapping[str, tuple[str, ...]] = {}
     if needs and not machine.gpus:
         names = ", ".join(sorted(wants_gpu))
-        notices.append(f"no GPU on this host: {names} run on the CPU (resources.gpu asked for one each)")
+        notices.append(f"no GPU on this host: {names} on the CPU, whatever resources.gpu says")
     elif machine.allocate_gpus:
         given = allocate(needs, machine.gpus if machine.free is None else machine.free)
     placed = [_placed(service, alone=name in wants_gpu) for name, service in configured.services.items()]
@@ -122,7 +122,7 @@ def _process(
         worker=worker,
         gpus=gpus,
         envs=envs,
-        preload=None if on_gpu else engine,
+        preload=engine if engine and worth_preloading(engine) and not on_gpu else None,
         launch="spawn" if on_gpu else "fork",
         entry=graph.entry in services,
     )

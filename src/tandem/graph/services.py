@@ -6,17 +6,20 @@
 Importing this module is cheap: each class imports its room when it starts.
 """
 
+from tandem.graph.engine_services import EngineService
 from tandem.graph.service import depends, service
 from tandem.settings import DisaggSettings, FrontendSettings, ProcessorSettings, RouterSettings, WorkerSettings
 
 
 @service(resources={"gpu": 1}, settings=(WorkerSettings, DisaggSettings), engine_keys="passed")
-class PrefillWorker:
+class PrefillWorker(EngineService):
     """An engine that takes prefill jobs off the queue."""
+
+    role = "prefill"
 
 
 @service(resources={"gpu": 1}, settings=(WorkerSettings, DisaggSettings), engine_keys="passed")
-class VllmWorker:
+class VllmWorker(EngineService):
     """An engine that owns requests: it decodes, and prefills here or elsewhere."""
 
     prefill_worker = depends(PrefillWorker)

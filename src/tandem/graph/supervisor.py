@@ -154,6 +154,7 @@ class Supervisor:
             sweep.append(str(self._seat.socket))
         zygote.sweep(sweep)
         if engine is not None:
+            self._console.notice(f"importing engine {engine}")
             zygote.preload(engine)
         return zygote
 
@@ -289,6 +290,11 @@ class Supervisor:
             stopping = [slot.running for slot in self.slots if slot.running and slot.plan.entry == entry]
             left = max(0.0, until - time.monotonic())
             for running in stopping:
+                if running.state.phase in (
+                    "importing",
+                    "loading",
+                ):  # an engine that loads hears nothing, and has no work
+                    running.kill()
                 running.stop(left)
             await self._gone(stopping, left + self._settings.stop_timeout_s)
 

@@ -184,11 +184,9 @@ class Zygote:
         before = dict(os.environ)
         error = ""
         try:
-            from tandem.engines.registry import engine_for
+            from tandem.graph.engine_keys import preload
 
-            preload = getattr(engine_for(engine), "preload", None)
-            if preload is not None:
-                preload()
+            preload(engine)
         except Exception as failed:  # its worker will say it again, in its own log
             error = f"{type(failed).__name__}: {failed}"
         self._preset |= {key: value for key, value in os.environ.items() if before.get(key) != value}

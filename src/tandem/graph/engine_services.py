@@ -1,0 +1,119 @@
+"""An engine worker as a service: builds the engine before anything is connected, then registers its roles."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tandem.core.cards import Role
+from tandem.graph.context import dynamo_context
+from tandem.graph.service import async_on_shutdown, async_on_start, before_connect, status, wait_dead
+from tandem.settings import DisaggSettings, PlaneSettings, WorkerSettings
+from tandem.settings.document import Deployment
+
+
+def model_location(model: str) -> str:
+    """A folder as its absolute path, so that two workers that spell it differently agree; a hub name as it is."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
+def served_name(settings: WorkerSettings, deployment: Deployment) -> str:
+    """The name clients ask for: the worker's own, else the Frontend's, else the model folder's."""
+    if settings.served_model_name:
+        return settings.served_model_name
+    front = deployment.section("Frontend").values.get("served_model_name")
+    return str(front.value) if front and front.value else Path(settings.model.rstrip("/")).name
+
+
+class EngineService:
+    """What VllmWorker and PrefillWorker share. Not a service by itself."""
+
+    role: Role = "decode"
+
+    def __init__(self) -> None:
+        context = dynamo_context
+        settings: WorkerSettings = context["settings"][WorkerSettings]
+        self._settings = replace(settings, model=model_location(settings.model))
+        self._disagg: DisaggSettings = context["settings"][DisaggSettings]
+        self._served_model_name = served_name(settings, context["deployment"])
+        self._name: str = context["service_name"]
+        self._engine_args: dict[str, Any] = dict(context["engine_args"])
+        self._planes: PlaneSettings = context["planes"]
+        self._worker: Any = None
+        self._prefill_workers: Any = None
+
+    @before_connect
+    async def load(self) -> None:
+        """The engine, before any connection."""
+        from tandem.engines.ports import EngineSpec
+        from tandem.engines.registry import engine_for
+        from tandem.worker.service import EngineWorker
+
+        engine = engine_for(self._settings.engine)(
+            EngineSpec(
+                model_path=self._settings.model,
+                served_model_name=self._served_model_name,
+                roles=self._possible_roles(),
+                side_channel_host=self._settings.side_channel_host or await own_address(self._planes),
+                engine_args=self._engine_args,
+                handoff_lease_s=self._settings.handoff_lease_s,
+                seed=self._settings.seed,
+            )
+        )
+        self._worker = EngineWorker(
+            engine,
+            settings=self._settings,
+            disagg=self._disagg,
+            components=self._components(),
+            roles=(self.role,),
+            served_model_name=self._served_model_name,
+        )
+        await self._worker.load()
+
+    @async_on_start
+    async def start(self) -> None:
+        """Open the endpoints and announce the role."""
+        runtime = dynamo_context["runtime"]
+        if self.role == "decode" and self._disagg.remote_prefill:
+            self._prefill_workers = runtime.instances(self._disagg.prefill_component)
+        await self._worker.start(runtime)
+
+    @async_on_shutdown
+    async def stop(self) -> None:
+        """Withdraw, drain, free the engine."""
+        if self._worker is not None:
+            await self._worker.stop(dynamo_context["drain_timeout_s"])
+
+    @wait_dead
+    async def dead(self) -> str:
+        """The engine died: so must we."""
+        reason: str = await self._worker.wait_dead()
+        return reason
+
+    @status
+    def report(self) -> dict[str, Any]:
+        """For `tandem status`, and whether we are degraded."""
+        report: dict[str, Any] = {**self._worker.status(), "model": self._served_model_name}
+        if self._prefill_workers is not None and not self._prefill_workers.all():
+            report["degraded"] = "no prefill worker is alive: prompts are prefilled here"
+        return report
+
+    def _possible_roles(self) -> tuple[Role, ...]:
+        """Both where KV is handed over, so that roles can change without reloading; none where it never is."""
+        return ("decode", "prefill") if self.role == "prefill" or self._disagg.remote_prefill else ()
+
+    def _components(self) -> dict[Role, str]:
+        if self.role == "prefill":
+            return {"decode": "VllmWorker", "prefill": self._name}
+        return {"decode": self._name, "prefill": self._disagg.prefill_component}
+
+
+async def own_address(planes: PlaneSettings) -> str:
+    """Under which address peers reach this host: on the route to the store; loopback with an embedded one."""
+    from tandem.transport.address import host_of, is_loopback, source_address
+
+    if planes.advertise_host:
+        return planes.advertise_host
+    if not planes.etcd_endpoints:
+        return "127.0.0.1"
+    store = host_of(planes.etcd_endpoints[0])
+    return "127.0.0.1" if is_loopback(store) else await source_address(store)
