@@ -1,6 +1,6 @@
 """The user's way to compose: services joined by `link()`, and the process that serves them.
 
-    service.py    @service, @endpoint, depends, link, hooks
+    declare.py    @service, @endpoint, depends, link, hooks
     context.py    what a running service can ask about itself
     loading.py    `module:Attr` → the graph          pruning.py   which services it starts
     configure.py  graph + configuration → settings   grouping.py  which of them share a process
@@ -14,7 +14,7 @@ Here and in `cli` is the only place where rooms meet: each gets values, none get
 """
 
 from tandem.graph.context import dynamo_context
-from tandem.graph.service import (
+from tandem.graph.declare import (
     api,
     async_on_shutdown,
     async_on_start,

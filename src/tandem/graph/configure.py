@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem.errors import ConfigError
+from tandem.graph.declare import ServiceInfo, info_of
 from tandem.graph.engine_keys import engine_args, known_keys
 from tandem.graph.loading import Graph
-from tandem.graph.service import ServiceInfo, info_of
 from tandem.settings import PlaneSettings, ServiceArgs, SupervisorSettings, WorkerSettings
 from tandem.settings.document import Deployment, Section, Sourced
 from tandem.settings.fields import fields_of

@@ -6,7 +6,7 @@ from typing import Any
 
 from tandem.core.cards import Role
 from tandem.graph.context import dynamo_context
-from tandem.graph.service import async_on_shutdown, async_on_start, before_connect, status, wait_dead
+from tandem.graph.declare import async_on_shutdown, async_on_start, before_connect, status, wait_dead
 from tandem.settings import DisaggSettings, PlaneSettings, WorkerSettings
 from tandem.settings.document import Deployment
 

@@ -13,8 +13,8 @@ from tandem.graph.clients import LocalClient, RemoteClient, Signature, answers, 
 from tandem.graph.configure import Configured, ServiceConfig
 from tandem.graph.context import enter_context
 from tandem.graph.control import Assign
+from tandem.graph.declare import Hook, info_of
 from tandem.graph.loading import Graph
-from tandem.graph.service import Hook, info_of
 from tandem.runtime.ports import Registration, Runtime
 from tandem.transport.address import host_of
 

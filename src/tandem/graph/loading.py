@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tandem.errors import ConfigError
+from tandem.graph.declare import info_of, is_service, linked_class, links
 from tandem.graph.pruning import closure, prune
-from tandem.graph.service import info_of, is_service, linked_class, links
 
 
 @dataclass(frozen=True, slots=True)

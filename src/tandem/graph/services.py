@@ -6,8 +6,8 @@
 Importing this module is cheap: each class imports its room when it starts.
 """
 
+from tandem.graph.declare import depends, service
 from tandem.graph.engine_services import EngineService
-from tandem.graph.service import depends, service
 from tandem.settings import DisaggSettings, FrontendSettings, ProcessorSettings, RouterSettings, WorkerSettings
 
 

@@ -1,0 +1,135 @@
+"""The configuration as written: common keys, overrides, shapes."""
+
+import pytest
+
+from tandem.errors import ConfigError
+from tandem.settings.argv import as_args
+from tandem.settings.document import load_deployment
+from tandem.settings.overrides import take_overrides
+
+GUIDE = """
+Common:
+  model: /models/Qwen3-32B/
+  kv-transfer-config: '{"kv_connector":"DynamoNixlConnector"}'
+  router: round-robin
+  block-size: 128
+  max-model-len: 2048
+  max-num-batched-tokens: 2048
+  disable-log-requests: true
+Frontend:
+  served_model_name: qwen
+  endpoint: dynamo.Processor.chat/completions
+  port: 8000
+Processor:
+  common-configs: [model, router]
+VllmWorker:
+  common-configs: [model, kv-transfer-config, router, block-size, max-model-len, disable-log-requests]
+  remote-prefill: true
+  conditional-disagg: false
+  gpu-memory-utilization: 0.95
+  tensor-parallel-size: 1
+  ServiceArgs: {workers: 1, resources: {gpu: 1}}
+PrefillWorker:
+  common-configs:
+    - model
+    - kv-transfer-config
+    - block-size
+    - max-model-len
+    - max-num-batched-tokens
+    - gpu-memory-utilization
+    - disable-log-requests
+  tensor-parallel-size: 1
+  gpu-memory-utilization: 0.95
+  ServiceArgs: {workers: 1, resources: {gpu: 1}}
+"""
+
+MODEL = "--model /models/Qwen3-32B/"
+TRANSFER = '--kv-transfer-config {"kv_connector":"DynamoNixlConnector"}'
+WORKED = {
+    "Frontend": "--served_model_name qwen --endpoint dynamo.Processor.chat/completions --port 8000",
+    "Processor": f"{MODEL} --router round-robin",
+    "Router": "",
+    "VllmWorker": "--remote-prefill --conditional-disagg false --gpu-memory-utilization 0.95 "
+    f"--tensor-parallel-size 1 {MODEL} {TRANSFER} --router round-robin --block-size 128 --max-model-len 2048 "
+    "--disable-log-requests",
+    "PrefillWorker": f"--tensor-parallel-size 1 --gpu-memory-utilization 0.95 {MODEL} {TRANSFER} "
+    "--block-size 128 --max-model-len 2048 --max-num-batched-tokens 2048 --disable-log-requests",
+}
+"""The guide's YAML as the argument lists of its time."""
+
+
+@pytest.mark.parametrize("service", WORKED)
+def test_the_guides_sections_become_the_arguments_of_old(service: str) -> None:
+    deployment = load_deployment(GUIDE, origin="qwen3.yaml")
+    assert " ".join(as_args(deployment.section(service))) == WORKED[service]
+
+
+def test_a_common_name_that_common_lacks_is_named_in_a_notice() -> None:
+    notices = load_deployment(GUIDE, origin="qwen3.yaml").notices
+    assert len(notices) == 1
+    assert "PrefillWorker takes gpu-memory-utilization from Common, which does not have it" in notices[0]
+    assert "its own value is used" in notices[0]
+
+
+def test_a_sections_own_key_wins_over_the_common_one_in_either_spelling() -> None:
+    text = "Common: {block-size: 16}\nVllmWorker: {common-configs: [block_size], block_size: 32}"
+    assert load_deployment(text).section("VllmWorker").values["block_size"].value == 32
+
+
+@pytest.mark.parametrize("spelling", [["--S.k=v"], ["--S.k", "=", "v"], ["--S.k", "v"]])
+def test_an_override_has_three_spellings(spelling: list[str]) -> None:
+    (override,), rest = take_overrides(["graph:S", *spelling, "-f", "c.yaml"])
+    assert (override.service, override.path, override.value) == ("S", ("k",), "v")
+    assert rest == ["graph:S", "-f", "c.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2", 2), ("0.5", 0.5), ("true", True), ("[1, 2]", [1, 2]), ('{"a": 1}', {"a": 1}), ("kv", "kv"), ("-1", -1)],
+)
+def test_an_overrides_value_is_json_where_it_parses(text: str, value: object) -> None:
+    assert take_overrides([f"--S.k={text}"])[0][0].value == value
+
+
+def test_values_below_envs_stay_text() -> None:
+    (override,), _ = take_overrides(["--S.ServiceArgs.envs.N=1"])
+    assert override.value == "1"
+
+
+@pytest.mark.parametrize("words", [["--S.k=-x"], ["--S.k", "--other"], ["--S.k"]])
+def test_a_value_that_looks_like_a_flag_is_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="value"):
+        take_overrides(words)
+
+
+def test_overrides_merge_over_the_file_key_by_key() -> None:
+    overrides, _ = take_overrides(
+        ["--VllmWorker.ServiceArgs.resources.gpu=2", "--VllmWorker.tensor_parallel_size=2", "--New.key=1"]
+    )
+    deployment = load_deployment(GUIDE, origin="qwen3.yaml", overrides=overrides)
+    worker = deployment.section("VllmWorker")
+    assert worker.service_args == {"workers": 1, "resources": {"gpu": 2}}
+    assert worker.values["tensor_parallel_size"].origin == "flag --VllmWorker.tensor_parallel_size"
+    assert worker.values["tensor_parallel_size"].key == "tensor-parallel-size"
+    assert deployment.section("New").values["key"].value == 1
+
+
+def test_the_deployment_variable_replaces_file_and_flags() -> None:
+    overrides, _ = take_overrides(["--Frontend.port=1"])
+    deployment = load_deployment(GUIDE, overrides=overrides, replaced_by='{"Frontend": {"port": 9}}')
+    assert deployment.document == {"Frontend": {"port": 9}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "one mapping per service"),
+        ("Frontend: 8000", "section Frontend must be a mapping"),
+        ("Frontend: {common-configs: model}", "must be a list of names"),
+        ("Frontend: {ServiceArgs: 3}", "must be a mapping"),
+    ],
+)
+def test_a_document_of_another_shape_is_refused_in_words(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_deployment(text, origin="c.yaml")
