@@ -33,9 +33,14 @@ class ChatTemplate:
             self._template = _environment().from_string(source)
         except jinja2.TemplateError as error:
             raise ConfigError(f"the chat template does not compile: {error}") from error
+        self._source = source
         self._special_tokens = dict(special_tokens or {})
         self.takes_parts = bool(_PARTS_LOOP.search(source))
         """Whether it reads `content` given as a list of parts."""
+
+    def mentions(self, text: str) -> bool:
+        """Whether `text` occurs in the template itself: what a model's format is recognised by."""
+        return text in self._source
 
     def render(
         self,
@@ -99,7 +104,7 @@ def _cut(text: str) -> str:
 class _GenerationTag(jinja2.ext.Extension):
     """`{% generation %}…{% endgeneration %}` marks the assistant's part for training; here it is only its body."""
 
-    tags = {"generation"}  # noqa: RUF012 - Jinja's own interface
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
         line = next(parser.stream).lineno

@@ -1,0 +1,169 @@
+"""Pieces of text to a chat's answer: streamed chunks, or one message folded from the very same deltas."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+
+from msgspec import UNSET, UnsetType
+
+from tandem.core.openai_out import (
+    AnswerChoice,
+    AnswerMessage,
+    CalledFunction,
+    ChatChunk,
+    ChatLogprobs,
+    ChunkChoice,
+    Delta,
+    Finish,
+    MadeToolCall,
+)
+from tandem.processor.envelope import Envelope
+from tandem.processor.logprobs import chat_logprobs
+from tandem.processor.model import TextModel
+from tandem.processor.pieces import Piece
+from tandem.processor.reasoning import ThinkSplitter
+from tandem.processor.tools import Call, ToolCallReader
+
+
+class ChatWriter:
+    """One sequence's deltas."""
+
+    def __init__(
+        self,
+        model: TextModel,
+        *,
+        thinking: ThinkSplitter | None = None,
+        tools: ToolCallReader | None = None,
+        top_logprobs: int = 0,
+        parallel_calls: bool = True,
+    ) -> None:
+        self._model = model
+        self._thinking = thinking
+        self._tools = tools
+        self._top_logprobs = top_logprobs
+        self._parallel_calls = parallel_calls
+        self._calls = 0
+        self.reasoning_tokens = 0
+
+    def deltas(self, piece: Piece) -> list[Delta]:
+        """What this piece adds. A finished sequence's last deltas hold whatever was held back."""
+        ended = piece.finish_reason is not None
+        if self._thinking is None:
+            return self._content(piece.text, ended)
+        split = self._thinking.feed(piece.text)
+        reasoning, content = split
+        if self._thinking.thinking:
+            self.reasoning_tokens += len(piece.token_ids)
+        if ended:
+            last = self._thinking.close()
+            reasoning, content = reasoning + last.reasoning, content + last.content
+        found = [Delta(reasoning_content=reasoning, reasoning=reasoning)] if reasoning else []
+        return found + self._content(content, ended)
+
+    def finish(self, piece: Piece) -> Finish | None:
+        """The finish reason as the client reads it."""
+        return "tool_calls" if piece.finish_reason == "stop" and self._calls else piece.finish_reason
+
+    def logprobs(self, piece: Piece) -> ChatLogprobs | None:
+        """Those of this piece's tokens, if they were asked for."""
+        if piece.logprobs is None:
+            return None
+        return chat_logprobs(self._model, piece.token_ids, piece.logprobs, self._top_logprobs)
+
+    def _content(self, text: str, ended: bool) -> list[Delta]:
+        if self._tools is None:
+            return [Delta(content=text)] if text else []
+        found = self._tools.feed(text)
+        if ended:
+            found += self._tools.close()
+        return list(self._read(found))
+
+    def _read(self, found: list[str | Call]) -> Iterator[Delta]:
+        for item in found:
+            if isinstance(item, str):
+                yield Delta(content=item)
+            elif self._parallel_calls or not self._calls:
+                yield Delta(
+                    tool_calls=[
+                        MadeToolCall(
+                            index=self._calls,
+                            id=f"call_{uuid.uuid4().hex[:24]}",
+                            function=CalledFunction(item.name, item.arguments_json),
+                        )
+                    ]
+                )
+                self._calls += 1
+
+
+class ChatStream:
+    """A request's chunks."""
+
+    def __init__(self, envelope: Envelope, writers: Sequence[ChatWriter]) -> None:
+        self._envelope = envelope
+        self._writers = writers
+        self._begun: set[int] = set()
+
+    def chunks(self, piece: Piece) -> list[ChatChunk]:
+        """What this piece adds. A sequence's first chunk says who speaks, its last one why it ended."""
+        writer, index = self._writers[piece.index], piece.index
+        deltas, finish, logprobs = writer.deltas(piece), writer.finish(piece), writer.logprobs(piece)
+        if not deltas and (finish is not None or logprobs is not None):
+            deltas = [Delta()]
+        choices = [ChunkChoice(index=index, delta=delta) for delta in deltas]
+        if choices:
+            choices[-1].finish_reason, choices[-1].logprobs = finish, logprobs
+            if piece.stop_reason is not None:
+                choices[-1].stop_reason = piece.stop_reason
+        if index not in self._begun:
+            self._begun.add(index)
+            choices.insert(0, ChunkChoice(index=index, delta=Delta(role="assistant", content="")))
+        envelope, usage = self._envelope, self._envelope.usage_on_chunks
+        return [envelope.chunk([choice], usage) for choice in choices]
+
+
+class ChatFold:
+    """One sequence's deltas as one message."""
+
+    def __init__(self, index: int, writer: ChatWriter) -> None:
+        self._index = index
+        self._writer = writer
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[MadeToolCall] = []
+        self._logprobs: ChatLogprobs | None = None
+        self._finish: Finish | None = None
+        self._stop_reason: int | str | UnsetType = UNSET
+
+    def add(self, piece: Piece) -> None:
+        """Take in the next piece."""
+        for delta in self._writer.deltas(piece):
+            if not isinstance(delta.content, UnsetType):
+                self._content.append(delta.content)
+            if not isinstance(delta.reasoning, UnsetType):
+                self._reasoning.append(delta.reasoning)
+            if not isinstance(delta.tool_calls, UnsetType):
+                self._calls += [MadeToolCall(id=call.id, function=call.function) for call in delta.tool_calls]
+        if (found := self._writer.logprobs(piece)) is not None:
+            if self._logprobs is None:
+                self._logprobs = found
+            else:
+                self._logprobs.content.extend(found.content)
+        if piece.finish_reason is not None:
+            self._finish = self._writer.finish(piece)
+            self._stop_reason = UNSET if piece.stop_reason is None else piece.stop_reason
+
+    def choice(self) -> AnswerChoice:
+        """The whole answer, once it has ended."""
+        assert self._finish is not None, "a sequence was folded before it ended"
+        content, reasoning = "".join(self._content), "".join(self._reasoning)
+        return AnswerChoice(
+            index=self._index,
+            message=AnswerMessage(
+                content=None if self._calls and not content else content,
+                reasoning_content=reasoning or UNSET,
+                reasoning=reasoning or UNSET,
+                tool_calls=self._calls or None,
+            ),
+            logprobs=self._logprobs,
+            finish_reason=self._finish,
+            stop_reason=self._stop_reason,
+        )

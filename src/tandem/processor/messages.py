@@ -1,0 +1,89 @@
+"""A client's messages and tools in the form that chat templates read."""
+
+from typing import Any
+
+import msgspec
+
+from tandem.core.openai_in import ChatRequest, ContentPart, Message, Tool, ToolCall
+from tandem.errors import RequestError
+
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal"})
+
+
+def template_messages(messages: list[Message], *, parts: bool) -> list[dict[str, Any]]:
+    """Plain mappings of what each message says. With `parts`, content of several parts stays a list.
+
+    Raises:
+        RequestError: a part that is not text, or arguments that are not JSON; `param` names the place.
+    """
+    return [_message(message, f"messages[{i}]", parts) for i, message in enumerate(messages)]
+
+
+def template_tools(request: ChatRequest) -> list[dict[str, Any]] | None:
+    """The tools to show to the model: none when it may not call any.
+
+    Raises:
+        RequestError: a tool without a name, or a choice that is not served.
+    """
+    choice = request.tool_choice
+    if request.tools:
+        _check_tools(request.tools)
+    elif choice not in (None, "none", "auto"):
+        raise RequestError("tool_choice needs tools", param="tool_choice")
+    if choice not in (None, "none", "auto"):
+        raise RequestError("tool_choice can be auto or none here", param="tool_choice")
+    return None if choice == "none" else request.tools or None
+
+
+def _check_tools(tools: list[dict[str, Any]]) -> None:
+    try:
+        msgspec.convert(tools, list[Tool])
+    except msgspec.ValidationError as error:
+        fault, _, path = str(error).partition(" - at `$")
+        raise RequestError(fault, param="tools" + path.rstrip("`")) from error
+
+
+def _message(message: Message, place: str, parts: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"role": message.role, "content": _content(message, place, parts)}
+    for field in ("name", "tool_call_id", "reasoning_content", "reasoning"):
+        value = getattr(message, field)
+        if value is not None:
+            shown[field] = value
+    if message.tool_calls:
+        calls = enumerate(message.tool_calls)
+        shown["tool_calls"] = [_tool_call(call, f"{place}.tool_calls[{i}]") for i, call in calls]
+    return shown
+
+
+def _content(message: Message, place: str, parts: bool) -> str | list[dict[str, Any]]:
+    content = message.content
+    if content is None:
+        if message.role == "assistant":
+            return ""  # the turn may be calls or thoughts alone
+        raise RequestError(f"a {message.role} message needs content", param=f"{place}.content")
+    if isinstance(content, str):
+        return content
+    texts = [_part(part, f"{place}.content[{i}]") for i, part in enumerate(content)]
+    if parts and len(texts) > 1:
+        return [{"type": "text", "text": text} for text in texts]
+    return "\n".join(texts)
+
+
+def _part(part: ContentPart, place: str) -> str:
+    if part.type not in _TEXT_PARTS:
+        raise RequestError(f"this model reads text only, not {part.type[:32]!r}", param=f"{place}.type")
+    if part.text is None:
+        raise RequestError("a text part needs text", param=f"{place}.text")
+    return part.text
+
+
+def _tool_call(call: ToolCall, place: str) -> dict[str, Any]:
+    """Arguments become a mapping, since templates print or walk them."""
+    arguments = call.function.arguments
+    if isinstance(arguments, str):
+        try:
+            arguments = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise RequestError(f"no JSON object: {error}", param=f"{place}.function.arguments") from error
+    function = {"name": call.function.name, "arguments": arguments}
+    return {"type": call.type, "function": function} | ({"id": call.id} if call.id is not None else {})

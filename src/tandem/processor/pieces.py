@@ -1,0 +1,85 @@
+"""A worker's outputs to pieces of text: detokenizing and stop strings of one sequence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tandem.core.request import FinishReason, GenerateOutput, TokenLogprobs
+from tandem.processor.detokenize import Detokenizer
+from tandem.processor.stop import StopStrings
+
+
+@dataclass(slots=True)
+class Piece:
+    """What one output adds to a sequence's answer. Exactly the last one has a `finish_reason`."""
+
+    index: int
+    """Which sequence, counted as OpenAI's `choices[].index`."""
+    text: str
+    token_ids: Sequence[int] = ()
+    logprobs: list[TokenLogprobs] | None = None
+    prompt_logprobs: list[TokenLogprobs | None] | None = None
+    finish_reason: FinishReason | None = None
+    stop_reason: int | str | None = None
+    """The stop string or stop token of the request that ended it."""
+
+
+class SequenceText:
+    """The text of one sequence so far."""
+
+    __slots__ = (
+        "_detokenizer",
+        "_include_stop",
+        "_min_tokens",
+        "_stop_token_ids",
+        "_stops",
+        "cached_tokens",
+        "index",
+        "output_tokens",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        detokenizer: Detokenizer,
+        *,
+        stop: Sequence[str] = (),
+        stop_token_ids: Sequence[int] = (),
+        include_stop: bool = False,
+        min_tokens: int = 0,
+    ) -> None:
+        self.index = index
+        self.output_tokens = 0
+        self.cached_tokens: int | None = None
+        self._detokenizer = detokenizer
+        self._stops = StopStrings(stop, include=include_stop) if stop else None
+        self._stop_token_ids = stop_token_ids
+        self._include_stop = include_stop
+        self._min_tokens = min_tokens
+
+    def feed(self, output: GenerateOutput) -> Piece | None:
+        """What the client gets for this output; None when there is nothing yet (half a character)."""
+        ids: Sequence[int] = output.token_ids
+        finish: FinishReason | None = output.finish_reason
+        self.output_tokens += len(ids)
+        if self.cached_tokens is None:
+            self.cached_tokens = output.cached_tokens
+        stop_reason: int | str | None = None
+        visible = ids
+        if output.stop_token_id is not None:
+            if output.stop_token_id in self._stop_token_ids:
+                stop_reason = output.stop_token_id
+            if not self._include_stop and ids and ids[-1] == output.stop_token_id:
+                visible = ids[:-1]
+        text = self._detokenizer.feed(visible)
+        if finish is not None:
+            text += self._detokenizer.close()
+        if self._stops is not None:
+            if self.output_tokens > self._min_tokens:
+                text = self._stops.feed(text)
+            if self._stops.found is not None:
+                finish, stop_reason = "stop", self._stops.found
+            elif finish is not None:
+                text += self._stops.close()
+        if not text and finish is None and output.logprobs is None and output.prompt_logprobs is None:
+            return None
+        return Piece(self.index, text, ids, output.logprobs, output.prompt_logprobs, finish, stop_reason)

@@ -1,0 +1,162 @@
+"""A request to prompts in tokens, and to the sequences that are to be generated for them."""
+
+import asyncio
+from collections.abc import Sequence as Many
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tandem.core.openai_in import ChatRequest, CompletionRequest, Origin
+from tandem.core.request import GenerateRequest, Sampling
+from tandem.errors import RequestError
+from tandem.processor.generate import Prompt, Sequence
+from tandem.processor.messages import template_messages, template_tools
+from tandem.processor.model import TextModel
+from tandem.processor.pieces import SequenceText
+from tandem.processor.sampling import sampling_for, stop_strings
+from tandem.processor.serving import ServedModel
+
+_THREAD_FROM_CHARS = 20_000
+"""Texts of this length take about 5 ms to tokenize: others should not wait for them."""
+_MOST_SEQUENCES = 1024
+"""Of one request, over all prompts and n."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """A prompt in both forms."""
+
+    text: str
+    token_ids: list[int]
+
+
+async def chat_prompt(model: TextModel, request: ChatRequest) -> PromptText:
+    """The messages, through the model's chat template. Raises `RequestError` as the template and messages do."""
+    if model.template is None:
+        raise RequestError("this model has no chat template: use /v1/completions", param="model")
+    if request.continue_final_message and request.add_generation_prompt:
+        raise RequestError("continue_final_message needs add_generation_prompt: false", param="continue_final_message")
+    text = model.template.render(
+        template_messages(request.messages, parts=model.template.takes_parts),
+        tools=template_tools(request),
+        add_generation_prompt=request.add_generation_prompt,
+        continue_final_message=request.continue_final_message,
+        options=_template_options(request),
+    )
+    # The template has written the special tokens already.
+    return PromptText(text, await _encode(model, text, add_special_tokens=False))
+
+
+async def completion_prompts(model: TextModel, request: CompletionRequest) -> list[PromptText]:
+    """The prompts of a plain completion: one text, one list of tokens, or several of either."""
+    prompt = request.prompt
+    if isinstance(prompt, str):
+        many: Many[Any] = [prompt]
+    elif prompt and all(isinstance(item, int) for item in prompt):
+        many = [prompt]
+    else:
+        many = prompt
+    if not many or any(isinstance(item, int) or not len(item) for item in many):
+        raise RequestError("prompt must be a text or a list of tokens, or a list of either, none empty", param="prompt")
+    found = []
+    for item in many:
+        if isinstance(item, str):
+            ids = await _encode(model, item, add_special_tokens=request.add_special_tokens)
+            found.append(PromptText(item, ids))
+        else:
+            model.check_token_ids(item, "prompt")
+            found.append(PromptText(model.decode(item) if request.echo else "", list(item)))
+    if not all(prompt.token_ids for prompt in found):
+        raise RequestError("a prompt has no tokens", param="prompt")
+    return found
+
+
+def to_generate(
+    origin: Origin,
+    model: ServedModel,
+    request: ChatRequest | CompletionRequest,
+    prompts: Many[PromptText],
+    *,
+    default_max_tokens: int | None = None,
+) -> list[Prompt]:
+    """The sequences to generate: n per prompt, numbered as OpenAI numbers choices.
+
+    Raises:
+        RequestError: a knob that cannot be, or a prompt that is too long.
+    """
+    n = request.n or 1
+    total = n * len(prompts)
+    if total > _MOST_SEQUENCES:
+        raise RequestError(f"{total} sequences are asked for; one request may have {_MOST_SEQUENCES}", param="n")
+    made = []
+    for number, prompt in enumerate(prompts):
+        sampling = sampling_for(
+            request,
+            prompt_tokens=len(prompt.token_ids),
+            max_model_len=model.max_model_len,
+            vocab_size=model.text.vocab_size,
+            defaults=model.text.defaults,
+            default_max_tokens=default_max_tokens,
+        )
+        route_id = origin.request_id if len(prompts) == 1 else f"{origin.request_id}-p{number}"
+        sequences = []
+        for i in range(n):
+            index = number * n + i
+            engine_id = origin.request_id if total == 1 else f"{origin.request_id}-{index}"
+            sequences.append(
+                _sequence(origin, model, request, prompt.token_ids, _seeded(sampling, i), index, engine_id)
+            )
+        made.append(Prompt(route_id, prompt.token_ids, sequences, request.cache_salt))
+    return made
+
+
+def _sequence(
+    origin: Origin,
+    model: ServedModel,
+    request: ChatRequest | CompletionRequest,
+    token_ids: list[int],
+    sampling: Sampling,
+    index: int,
+    engine_id: str,
+) -> Sequence:
+    return Sequence(
+        GenerateRequest(
+            request_id=engine_id,
+            model=model.name,
+            prompt_token_ids=token_ids,
+            sampling=sampling,
+            deadline=origin.deadline,
+            priority=request.priority or 0,
+            cache_salt=request.cache_salt,
+        ),
+        SequenceText(
+            index,
+            model.text.detokenizer(skip_special_tokens=request.skip_special_tokens),
+            stop=stop_strings(request),
+            stop_token_ids=sampling.stop_token_ids,
+            include_stop=request.include_stop_str_in_output,
+            min_tokens=sampling.min_tokens,
+        ),
+    )
+
+
+def _seeded(sampling: Sampling, i: int) -> Sampling:
+    if sampling.seed is None or i == 0:
+        return sampling
+    return msgspec.structs.replace(sampling, seed=sampling.seed + i)
+
+
+def _template_options(request: ChatRequest) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if request.reasoning_effort is not None:
+        options["reasoning_effort"] = request.reasoning_effort
+        if request.reasoning_effort == "none":
+            options["enable_thinking"] = False
+    return options | (request.chat_template_kwargs or {})
+
+
+async def _encode(model: TextModel, text: str, *, add_special_tokens: bool) -> list[int]:
+    if len(text) < _THREAD_FROM_CHARS:
+        return model.encode(text, add_special_tokens=add_special_tokens)
+    return await asyncio.to_thread(model.encode, text, add_special_tokens=add_special_tokens)

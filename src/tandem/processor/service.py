@@ -1,0 +1,163 @@
+"""The processor: OpenAI's requests in, OpenAI's answers out, tokens in between.
+
+    request ─► template, tokenizer ─► router ─► decode worker ─► detokenizer, stop, thinking, calls ─► answer
+
+Every accepted request ends once: its stream finishes, raises a `ServingError`, or is closed by the caller.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin, RequestFields
+from tandem.core.openai_out import ChatReply, Completion, Model
+from tandem.errors import RequestError
+from tandem.observe.stories import Stories
+from tandem.processor.chat import ChatFold, ChatStream, ChatWriter
+from tandem.processor.completions import CompletionFold, CompletionWriter
+from tandem.processor.envelope import Envelope, ResponseForm
+from tandem.processor.generate import Generator, Prompt
+from tandem.processor.prepare import PromptText, chat_prompt, completion_prompts, to_generate
+from tandem.processor.reasoning import OPEN as THINK
+from tandem.processor.reasoning import ThinkSplitter
+from tandem.processor.serving import ServedModel, ServedModels
+from tandem.processor.telling import Teller
+from tandem.processor.tools import OPEN as TOOL_CALL
+from tandem.processor.tools import ToolCallReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorOptions:
+    """How answers are made."""
+
+    response_form: ResponseForm = "openai"
+    reasoning_parser: Literal["auto", "qwen3", "none"] = "auto"
+    """`auto`: as the model's chat template shows."""
+    tool_call_parser: Literal["auto", "hermes", "none"] = "auto"
+    default_max_tokens: int | None = None
+    """Output limit of requests that name none. Tokens; None: all that the context leaves."""
+
+
+class Processor:
+    """Serves chats and plain completions. One per process; any number of requests at once."""
+
+    def __init__(
+        self,
+        models: ServedModels,
+        generator: Generator,
+        stories: Stories,
+        options: ProcessorOptions | None = None,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._models = models
+        self._generator = generator
+        self._teller = Teller(stories, wall_clock)
+        self._options = options or ProcessorOptions()
+
+    def models(self) -> list[Model]:
+        """What can be asked for."""
+        return [
+            Model(id=model.name, created=model.created, root=model.path, max_model_len=model.max_model_len)
+            for model in self._models.all()
+        ]
+
+    def not_ready(self) -> str | None:
+        """Why no request can be answered now, or None."""
+        return self._models.not_ready()
+
+    async def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
+        """Chunks, or with `stream` unset one completion. Closing it cancels.
+
+        Raises: `RequestError` and its kin before anything is generated; what generating raised.
+        """
+        origin, request = call.origin, call.request
+        with self._teller.ending(origin) as end:
+            model, began = self._models.find(request.model), time.perf_counter()
+            prompt = await chat_prompt(model.text, request)
+            prompts = self._to_generate(origin, model, request, [prompt])
+            self._teller.tokenized(origin, prompts, time.perf_counter() - began)
+            envelope = self._envelope(origin, request, prompts, model, "chatcmpl-")
+            writers = [self._writer(model, request, prompt) for _ in prompts[0].sequences]
+            stream = ChatStream(envelope, writers)
+            folds = [ChatFold(i, writer) for i, writer in enumerate(writers)]
+            async with self._generator.pieces(origin, model, prompts) as pieces:
+                async for piece in pieces:
+                    if request.stream:
+                        for chunk in stream.chunks(piece):
+                            yield chunk
+                    else:
+                        folds[piece.index].add(piece)
+            end(envelope)
+            usage = envelope.usage(sum(writer.reasoning_tokens for writer in writers) or None)
+            if not request.stream:
+                choices = [fold.choice() for fold in folds]
+                yield envelope.answer(choices, usage if envelope.usage_in_answer else None)
+            elif envelope.usage_at_end:
+                yield envelope.chunk([], usage)
+
+    async def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+        """Events of a stream, or with `stream` unset one completion. Closing it cancels. Raises as `chat`."""
+        origin, request = call.origin, call.request
+        with self._teller.ending(origin) as end:
+            if request.best_of is not None and request.best_of != (request.n or 1):
+                raise RequestError("best_of other than n is not served", param="best_of")
+            model, began = self._models.find(request.model), time.perf_counter()
+            texts = await completion_prompts(model.text, request)
+            prompts = self._to_generate(origin, model, request, texts)
+            self._teller.tokenized(origin, prompts, time.perf_counter() - began)
+            envelope = self._envelope(origin, request, prompts, model, "cmpl-")
+            writers = [
+                CompletionWriter(model.text, request, sequence.text.index, text)
+                for text, prompt in zip(texts, prompts, strict=True)
+                for sequence in prompt.sequences
+            ]
+            folds = [CompletionFold(i) for i in range(len(writers))]
+            async with self._generator.pieces(origin, model, prompts) as pieces:
+                async for piece in pieces:
+                    choice = writers[piece.index].choice(piece)
+                    if choice is not None and request.stream:
+                        yield envelope.completion([choice], envelope.usage_on_chunks)
+                    elif choice is not None:
+                        folds[piece.index].add(choice)
+            end(envelope)
+            if not request.stream:
+                usage = envelope.usage() if envelope.usage_in_answer else None
+                yield envelope.completion([fold.choice() for fold in folds], usage)
+            elif envelope.usage_at_end:
+                yield envelope.completion([], envelope.usage())
+
+    def _to_generate(
+        self,
+        origin: Origin,
+        model: ServedModel,
+        request: ChatRequest | CompletionRequest,
+        texts: list[PromptText],
+    ) -> list[Prompt]:
+        return to_generate(origin, model, request, texts, default_max_tokens=self._options.default_max_tokens)
+
+    def _envelope(
+        self, origin: Origin, request: RequestFields, prompts: list[Prompt], model: ServedModel, prefix: str
+    ) -> Envelope:
+        form = self._options.response_form
+        return Envelope(origin, request, prompts, prefix=prefix, form=form, model=model.name)
+
+    def _writer(self, model: ServedModel, request: ChatRequest, prompt: PromptText) -> ChatWriter:
+        """How one sequence's text is told apart: thinking and tool calls, where model and request have them."""
+        options, template = self._options, model.text.template
+        assert template is not None, "a chat was rendered without a template"
+        thinks = options.reasoning_parser == "qwen3" or (
+            options.reasoning_parser == "auto" and template.mentions(THINK)
+        )
+        calls = options.tool_call_parser == "hermes" or (
+            options.tool_call_parser == "auto" and template.mentions(TOOL_CALL)
+        )
+        split = thinks and options.response_form != "guide"
+        return ChatWriter(
+            model.text,
+            thinking=ThinkSplitter(thinking=prompt.text.rstrip().endswith(THINK)) if split else None,
+            tools=ToolCallReader() if calls and request.tools and request.tool_choice != "none" else None,
+            top_logprobs=request.top_logprobs or 0,
+            parallel_calls=request.parallel_tool_calls is not False,
+        )
