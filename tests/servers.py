@@ -22,6 +22,15 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def wait_stopped(pid: int) -> None:
+    """Return when no thread of the process runs any more: the signal takes a moment."""
+    give_up = time.monotonic() + START_TIMEOUT_S
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        while (task / "stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < give_up
+            time.sleep(0.001)
+
+
 class RealServer:
     """One server process. Subclasses say how it is started."""
 
@@ -58,6 +67,7 @@ class RealServer:
         """Stop it from running; its sockets stay open and silent."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        wait_stopped(self._process.pid)
 
     def resume(self) -> None:
         """Let it run again."""

@@ -1,6 +1,7 @@
 """Settings → adapters: which store and bus to open, where to listen, what to advertise."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tandem.errors import ConfigError
 from tandem.runtime.settings import PlaneSettings
@@ -9,6 +10,7 @@ from tandem.transport.embedded import EmbeddedBus, EmbeddedHub, EmbeddedStore
 from tandem.transport.embedded_remote import HubConnection, RemoteStore
 from tandem.transport.embedded_remote_bus import RemoteBus
 from tandem.transport.etcd import EtcdStore
+from tandem.transport.nats import NatsBus
 from tandem.transport.ports import Bus, Store
 from tandem.transport.tcp import TcpRequestServer
 
@@ -28,25 +30,26 @@ async def open_planes(settings: PlaneSettings) -> Planes:
     if settings.hub is None and (settings.etcd is None or settings.nats is None):
         missing = "etcd" if settings.etcd is None else "nats"
         raise ConfigError(f"{missing} is not set and no embedded hub is given in its place")
-    store, bus = _embedded(settings)
-    words = ["store=embedded", "bus=embedded"]
-    if settings.etcd is not None:
-        store, words[0] = EtcdStore(settings.etcd), "store=etcd"
-    if settings.nats is not None:
-        raise ConfigError("nats")
-    assert store is not None
-    assert bus is not None
-    return Planes(store, bus, " ".join(words))
-
-
-def _embedded(settings: PlaneSettings) -> tuple[Store | None, Bus | None]:
     hub = settings.hub
-    if hub is None:
-        return None, None
-    if isinstance(hub, EmbeddedHub):
-        return EmbeddedStore(hub), EmbeddedBus(hub)
-    connection = HubConnection(hub, settings.requests)
-    return RemoteStore(connection), RemoteBus(connection)
+    remote = HubConnection(hub, settings.requests) if isinstance(hub, Path) else None
+    store: Store
+    bus: Bus
+    if settings.etcd is not None:
+        store = EtcdStore(settings.etcd)
+    elif remote is not None:
+        store = RemoteStore(remote)
+    else:
+        assert isinstance(hub, EmbeddedHub)
+        store = EmbeddedStore(hub)
+    if settings.nats is not None:
+        bus = NatsBus(settings.nats)
+    elif remote is not None:
+        bus = RemoteBus(remote)
+    else:
+        assert isinstance(hub, EmbeddedHub)
+        bus = EmbeddedBus(hub)
+    words = f"store={'etcd' if settings.etcd else 'embedded'} bus={'nats' if settings.nats else 'embedded'}"
+    return Planes(store, bus, words)
 
 
 async def request_server(settings: PlaneSettings, identity: str) -> TcpRequestServer:
