@@ -1,0 +1,194 @@
+"""A scripted decode worker behind the ports that the processor uses."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tandem.core.cards import EngineFacts, InstanceCard, ModelCard
+from tandem.core.openai_in import Origin
+from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.errors import InstanceLost
+from tandem.observe.stories import Stories
+from tandem.processor.generate import Generator
+from tandem.processor.model import TextModel
+from tandem.processor.service import Processor, ProcessorOptions
+from tandem.processor.serving import ServedModels
+from tandem.router.registry import rule_named
+from tandem.router.service import RuleRouter
+
+Answer = Callable[[GenerateRequest], AsyncGenerator[GenerateOutput, None]]
+
+
+def a_card(
+    instance_id: str = "w1", *, model: str = "tiny", path: str = "/m", max_model_len: int = 2048
+) -> InstanceCard:
+    return InstanceCard(
+        instance_id=instance_id,
+        namespace="dynamo",
+        component="VllmWorker",
+        endpoints=["generate"],
+        address="127.0.0.1:1",
+        roles=["decode"],
+        engine=EngineFacts(
+            engine="simulated",
+            engine_version="1",
+            engine_id=f"engine-{instance_id}",
+            model_path=path,
+            max_model_len=max_model_len,
+            block_size_tokens=16,
+            kv_blocks_total=100,
+            block_bytes=0,
+            max_num_seqs=8,
+            max_num_batched_tokens=2048,
+        ),
+        model=ModelCard(served_model_name=model, model_path=path, max_model_len=max_model_len),
+    )
+
+
+class FakeView:
+    """An `InstanceView` that a test moves."""
+
+    def __init__(self, *cards: InstanceCard) -> None:
+        self._cards = {card.instance_id: card for card in cards}
+        self._moved = asyncio.Event()
+
+    def all(self) -> Sequence[InstanceCard]:
+        return [self._cards[key] for key in sorted(self._cards)]
+
+    def get(self, instance_id: str) -> InstanceCard | None:
+        return self._cards.get(instance_id)
+
+    async def wait_for(self, count: int, *, timeout_s: float | None = None) -> Sequence[InstanceCard]:
+        raise NotImplementedError
+
+    async def changes(self) -> AsyncIterator[Sequence[InstanceCard]]:
+        while True:
+            moved = self._moved
+            yield self.all()
+            await moved.wait()
+
+    def report_lost(self, instance_id: str) -> None:
+        self.remove(instance_id)
+
+    def add(self, *cards: InstanceCard) -> None:
+        self._cards |= {card.instance_id: card for card in cards}
+        self._tell()
+
+    def remove(self, instance_id: str) -> None:
+        self._cards.pop(instance_id, None)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+
+@dataclass
+class FakeWorkers:
+    """`Runtime.call` to scripted workers. As the real one, it reports an instance that it finds lost."""
+
+    view: FakeView
+    answers: dict[str, Answer] = field(default_factory=dict)
+    default: Answer | None = None
+    calls: list[tuple[str, GenerateRequest]] = field(default_factory=list)
+    open: int = 0
+    """Calls that run."""
+
+    async def call(
+        self,
+        card_or_address: InstanceCard | str,
+        endpoint: str,
+        request: GenerateRequest,
+        response_type: type[GenerateOutput],
+        *,
+        request_id: str = "",
+        deadline: float | None = None,
+    ) -> AsyncGenerator[GenerateOutput, None]:
+        assert isinstance(card_or_address, InstanceCard)
+        assert (endpoint, response_type, request_id) == ("generate", GenerateOutput, request.request_id)
+        self.calls.append((card_or_address.instance_id, request))
+        answer = self.answers.get(card_or_address.instance_id, self.default)
+        assert answer is not None
+        self.open += 1
+        stream = answer(request)
+        try:
+            async for output in stream:
+                yield output
+        except InstanceLost:
+            self.view.report_lost(card_or_address.instance_id)
+            raise
+        finally:
+            self.open -= 1
+            await stream.aclose()
+
+
+def saying(model: TextModel, text: str, *, step: int = 1, eos: int | None = 2, cached: int = 0) -> Answer:
+    """A worker that answers with `text`, then the end of sequence; cut at max_tokens."""
+
+    async def answer(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
+        ids = model.encode(text, add_special_tokens=False)
+        if request.replayed_tokens:  # it goes on where the lost one stopped
+            ids = ids[request.replayed_tokens :]
+        ids = ids if eos is None else [*ids, eos]
+        limit = request.sampling.max_tokens
+        cut = ids[:limit]
+        for at in range(0, len(cut), step):
+            await asyncio.sleep(0)
+            new = cut[at : at + step]
+            last = at + step >= len(cut)
+            ended = last and eos is not None and len(ids) <= limit
+            yield GenerateOutput(
+                token_ids=new,
+                finish_reason=("stop" if ended else "length") if last else None,
+                stop_token_id=eos if ended else None,
+                cached_tokens=cached if at == 0 else None,
+            )
+
+    return answer
+
+
+@dataclass
+class House:
+    """A processor with everything around it."""
+
+    view: FakeView
+    workers: FakeWorkers
+    models: ServedModels
+    stories: Stories
+    processor: Processor
+    following: asyncio.Task[None]
+
+
+async def a_house(
+    text_model: TextModel,
+    *answers: Answer,
+    options: ProcessorOptions | None = None,
+    path: Path | str = "/m",
+    max_model_len: int = 2048,
+    served_model_name: str | None = None,
+    max_reroutes: int = 3,
+    reroute_wait_s: float = 0.05,
+) -> House:
+    """A processor over one scripted worker per answer: w1, w2, …"""
+    names = [f"w{i}" for i in range(1, len(answers) + 1)]
+    view = FakeView(*(a_card(name, path=str(path), max_model_len=max_model_len) for name in names))
+    workers = FakeWorkers(view, dict(zip(names, answers, strict=True)))
+    models = ServedModels(view, component="VllmWorker", served_model_name=served_model_name, load=lambda _: text_model)
+    following = asyncio.create_task(models.follow())
+    if names:
+        await models.wait_ready()
+    stories = Stories()
+    generator = Generator(
+        models,
+        RuleRouter(rule_named("round-robin")),
+        workers.call,
+        stories,
+        max_reroutes=max_reroutes,
+        reroute_wait_s=reroute_wait_s,
+    )
+    return House(view, workers, models, stories, Processor(models, generator, stories, options), following)
+
+
+def an_origin(request_id: str = "r-1") -> Origin:
+    return Origin(request_id=request_id, accepted_at=1_700_000_000.0)
