@@ -5,6 +5,7 @@ during one turn of the loop, by however many streams, is encoded into one buffer
 """
 
 import asyncio
+import contextlib
 import logging
 from abc import ABC, abstractmethod
 from typing import cast
@@ -53,6 +54,7 @@ class Link(asyncio.Protocol, ABC):
         self._beat: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self._drained.set()
+        self._awaiting_sign: list[asyncio.Future[None]] = []
 
     # ── what the two ends add ────────────────────────────────────────────────────────────────────
 
@@ -72,6 +74,9 @@ class Link(asyncio.Protocol, ABC):
     def on_rejected(self, reason: str) -> None:
         """Called once, before `on_lost`, when the peer sent what is not ours."""
 
+    def on_never_greeted(self) -> None:
+        """The connection is about to be closed and no hello has come on it."""
+
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
     def send(self, frame: Frame | Hello) -> None:
@@ -88,6 +93,18 @@ class Link(asyncio.Protocol, ABC):
     def congested(self) -> bool:
         """Whether the socket takes no more: senders should wait for `wait_drained`."""
         return not self._drained.is_set()
+
+    async def answers(self, timeout_s: float) -> bool:
+        """Ask the peer for a sign of life and wait for it."""
+        if self.lost is not None:
+            return False
+        sign = self._loop.create_future()
+        self._awaiting_sign.append(sign)
+        self.send(Ping())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await sign
+        return sign.done() and not sign.cancelled() and self.lost is None
 
     async def wait_drained(self) -> None:
         """Return when the socket takes bytes again, or is lost."""
@@ -136,6 +153,8 @@ class Link(asyncio.Protocol, ABC):
         if self.lost is not None:
             return
         self._heard = True
+        if self._awaiting_sign:
+            self._give_signs()
         greeted = self._reader.hello is not None
         try:
             frames = self._reader.feed(data)
@@ -182,9 +201,16 @@ class Link(asyncio.Protocol, ABC):
             return
         self.lost = reason
         self._drained.set()
+        self._give_signs()
         if self._beat is not None:
             self._beat.cancel()
         self.on_lost(reason)
+
+    def _give_signs(self) -> None:
+        signs, self._awaiting_sign = self._awaiting_sign, []
+        for sign in signs:
+            if not sign.done():
+                sign.set_result(None)
 
     def _on_beat(self) -> None:
         # Beats are counted instead of seconds: after our own process was stopped or busy for long,
@@ -197,7 +223,7 @@ class Link(asyncio.Protocol, ABC):
         self._silent_beats += 1
         if self._silent_beats >= self.settings.silent_beats:
             if self._reader.hello is None:
-                self.on_rejected("no hello")
+                self.on_never_greeted()
             silence_s = self._silent_beats * self.settings.heartbeat_interval_s
             self.close(f"no sign of life for {silence_s:g} s")
             return

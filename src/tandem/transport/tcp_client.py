@@ -204,11 +204,11 @@ class TcpRequestClient:
         return link is not None and link.lost is None
 
     async def probe(self, address: str, *, timeout_s: float) -> str | None:
-        """The identity that answers at `address`, None when nothing of ours does. A live connection counts."""
-        link = self._links.get(address)
+        """The identity that answers at `address` right now, None when nothing of ours does."""
         try:
-            if link is None or link.lost is not None:
-                async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s):
+                link = self._links.get(address)
+                if link is None or not await link.answers(timeout_s):
                     link = await self._dialled(address, None)
             return link.greeted.result().identity
         except (ServingError, TimeoutError):
@@ -258,7 +258,7 @@ class TcpRequestClient:
                     await loop.create_unix_connection(lambda: link, where)
                 else:
                     await loop.create_connection(lambda: link, *where)
-                await link.greeted
+                await asyncio.shield(link.greeted)  # giving up must not cancel it: `on_lost` settles it
         except TimeoutError:
             link.close("connect time-out")
             raise InstanceLost(f"{address}: no answer within {self._settings.connect_timeout_s:g} s") from None

@@ -91,6 +91,9 @@ class _ServerLink(Link):
     def on_rejected(self, reason: str) -> None:
         self._server.note_rejected(self.peer, reason)
 
+    def on_never_greeted(self) -> None:
+        self._server.note_rejected(self.peer, "silence in place of a hello")
+
     def on_frame(self, frame: Frame) -> None:
         match frame:
             case Credit(stream, items, size):
