@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from tandem.engines.vllm.noise import quieten
+
 logger = logging.getLogger(__name__)
 
 PROGRESS_DELAY_US = 2000
@@ -24,6 +26,8 @@ _done: set[str] = set()
 def register() -> None:
     """Entry point of the group `vllm.general_plugins`. Safe to repeat."""
     die_with_parent()
+    _nixl_api()  # its logging is set up at import, to stdout
+    quieten()
     try:
         from vllm.platforms import current_platform
     except ImportError:

@@ -51,7 +51,7 @@ class BlockSource(Protocol):
         """The peer has read them all (`done`), or its connection broke."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Reading:
     """A transfer under way on the decode side."""
 

@@ -53,9 +53,9 @@ def engine_args(spec: EngineSpec, *, cpu: bool, engine_id: str) -> EngineArgs:
     """
     check_engine_keys(spec.engine_args)
     args = EngineArgs({})
-    for key, value in spec.engine_args.items():
-        if value is not None:
-            _take(args, key, value)
+    given = {key: value for key, value in spec.engine_args.items() if value is not None}
+    for key in sorted(given, key=lambda key: key in ALIASES):  # an alias may add to what a key of today says
+        _take(args, key, given[key])
     args.values.update(model=spec.model_path, served_model_name=spec.served_model_name)
     args.values.setdefault("seed", spec.seed)
     args.values.setdefault("use_tqdm_on_load", False)
@@ -105,8 +105,8 @@ def _take(args: EngineArgs, key: str, value: Any) -> None:
         return
     args.notices.append(f"{_dashed(key)} {f'is now {_dashed(alias.now)}' if alias.now else 'is left out'}: {alias.why}")
     if alias.now == "hf_overrides":
-        overrides = args.values.setdefault("hf_overrides", {})
-        overrides[key] = _json_value(key, value)
+        overrides = _json_value("hf_overrides", args.values.get("hf_overrides", {}))
+        args.values["hf_overrides"] = {**overrides, key: _json_value(key, value)}
     elif alias.now is not None:
         args.values[alias.now] = value
 

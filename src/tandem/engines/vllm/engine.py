@@ -22,11 +22,12 @@ from tandem.core.kv_events import KvEventBatch
 from tandem.core.request import GenerateOutput, GenerateRequest, Sampling
 from tandem.engines.handoffs import HandoffCheck
 from tandem.engines.ports import EngineCapabilities, EngineLoad, EngineSpec, TransferTotals
+from tandem.engines.vllm.args import check_engine_keys
 from tandem.engines.vllm.events import read_events
 from tandem.engines.vllm.failures import translated
 from tandem.engines.vllm.loading import ENGINE, LoadedEngine, load_engine
 from tandem.engines.vllm.outputs import OutputMapper, first_token_of, sampling_params
-from tandem.engines.vllm.process import kill, wait_any_exit
+from tandem.engines.vllm.process import close_sockets, kill, wait_any_exit
 from tandem.engines.vllm.stats import EngineStats
 from tandem.engines.vllm.transfer import ask_for_handoff, make_handoff, probe, transfer_params
 from tandem.errors import ContextTooLong, EngineFailed, KvTransferFailed, RequestError
@@ -43,6 +44,7 @@ class VllmEngine:
     """One vLLM engine. The port's docstrings hold."""
 
     def __init__(self, spec: EngineSpec) -> None:
+        check_engine_keys(spec.engine_args)
         self._spec = spec
         self.capabilities = EngineCapabilities(
             order="prefill_first", emits_first_token=True, local_prefill_ok=True, on_kv_failure="error", kv_events=True
@@ -229,6 +231,7 @@ class VllmEngine:
         except TimeoutError:
             logger.warning("engine.shutdown_slow engine=vllm seconds=%.0f", _SHUTDOWN_S + 2)
         kill(loaded.pids)
+        close_sockets(llm)
         loaded.home.remove()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────

@@ -23,7 +23,7 @@ _STORED = (
     "extra_keys",
 )
 _REMOVED = ("block_hashes", "medium")
-_TIERS = {"GPU": "gpu", "CPU": "host", "STORAGE": "disk"}
+_TIERS = {"GPU": "gpu", "CPU": "host", "STORAGE": "disk", "FS": "disk", "OBJ": "remote"}
 _REPLAY_S = 1.0
 """Longest wait for a replayed batch."""
 _SETTLE_S = 0.3

@@ -7,6 +7,7 @@ is spawned. Either way it dies with us, however we end.
 import asyncio
 import contextlib
 import importlib
+import logging
 import os
 import shutil
 import signal
@@ -57,8 +58,12 @@ def prepare_environment(*, cpu: bool) -> None:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # at INFO some sixty lines per engine
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if not cpu:
         return
+    if "VLLM_CONFIGURE_LOGGING" not in os.environ:  # forks inherit our handlers, so vLLM's are not needed
+        os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
+        logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its pool starts with the import of numpy, before our forks
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the engine's process computes by itself
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # else the first logprobs stall the engine for half a minute
@@ -176,6 +181,13 @@ async def wait_any_exit(pids: Sequence[int]) -> None:
         for descriptor in descriptors:
             loop.remove_reader(descriptor)
             os.close(descriptor)
+
+
+def close_sockets(llm: Any) -> None:
+    """Close what vLLM's client leaves open after its shutdown: the ZeroMQ context and its threads."""
+    context = getattr(getattr(llm.engine_core, "resources", None), "ctx", None)
+    if context is not None and not context.closed:
+        context.destroy(linger=0)
 
 
 def kill(pids: Sequence[int]) -> None:

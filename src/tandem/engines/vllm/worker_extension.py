@@ -21,8 +21,10 @@ class HandoffRelease:
                     continue
                 released += 1
                 done = getattr(worker, "_replicated_pcp_done_sending", None)
-                if done is None:  # vLLM 0.26: let the lease end now
-                    worker._reqs_to_send[request_id] = 0.0
+                if done is None:  # vLLM 0.26: let the lease end now; it looks at the first entry only
+                    others = {name: end for name, end in worker._reqs_to_send.items() if name != request_id}
+                    worker._reqs_to_send.clear()
+                    worker._reqs_to_send.update({request_id: 0.0, **others})
                     continue
                 del worker._reqs_to_send[request_id]
                 worker._reqs_to_process.discard(request_id)
