@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from tandem.core.faults import field_fault
 from tandem.core.openai_in import ChatRequest, ContentPart, Message, Tool, ToolCall
 from tandem.errors import RequestError
 
@@ -39,8 +40,8 @@ def _check_tools(tools: list[dict[str, Any]]) -> None:
     try:
         msgspec.convert(tools, list[Tool])
     except msgspec.ValidationError as error:
-        fault, _, path = str(error).partition(" - at `$")
-        raise RequestError(fault, param="tools" + path.rstrip("`")) from error
+        field, what = field_fault(str(error), inside="tools")
+        raise RequestError(f"{field}: {what}", param=field) from error
 
 
 def _message(message: Message, place: str, parts: bool) -> dict[str, Any]:

@@ -1,0 +1,8 @@
+"""HTTP in, server-sent events out: the front door.
+
+app.py        routes, and the one place where errors are answered    bodies.py    bytes → typed requests, or why not
+answering.py  one request for an answer, while its client is there   statuses.py  error code → HTTP status, one table
+responses.py  JSON and event streams                                 server.py    the socket, opened when ready
+
+No tokens and no routing here. Whatever a client sends, it gets an answer in OpenAI's form.
+"""

@@ -1,0 +1,153 @@
+"""One request for an answer: read, decoded, told, relayed; and given up when its client goes away."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin
+from tandem.errors import Cancelled, DeadlineExceeded, Overloaded
+from tandem.frontend.bodies import Decoder, read_body
+from tandem.frontend.ports import Processor, Receive, Scope
+from tandem.frontend.responses import Response
+from tandem.observe import metrics, stages
+from tandem.observe.stories import Stories
+
+_GRACE_S: Final = 5.0
+"""The call of the worker ends at the deadline; this much later so does a client that does not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorOptions:
+    """Limits of the front door."""
+
+    max_body_bytes: int = 16 * 1024 * 1024
+    body_timeout_s: float = 60.0
+    """For a whole body to come in."""
+    max_inflight: int = 1024
+    """Requests served at once; more get 429."""
+    request_timeout_s: float = 600.0
+    """Life of a request."""
+    api_key: str | None = None
+    access_log: bool = False
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One HTTP request and its response."""
+
+    scope: Scope
+    receive: Receive
+    response: Response
+    headers: dict[bytes, bytes]
+    path: str
+    origin: Origin
+    client_request_id: str | None
+
+
+class Answering:
+    """Chats and plain completions."""
+
+    def __init__(self, processor: Processor, stories: Stories, options: DoorOptions) -> None:
+        self._processor = processor
+        self._stories = stories
+        self._options = options
+        self._chat = Decoder(ChatRequest)
+        self._completion = Decoder(CompletionRequest)
+        self.running = 0
+        """Requests accepted and not over."""
+
+    async def post_chat(self, exchange: Exchange) -> None:
+        """POST /v1/chat/completions."""
+        request: ChatRequest = await self._accepted(exchange, self._chat)
+        await self._answer(exchange, request, lambda: self._processor.chat(ChatCall(exchange.origin, request)))
+
+    async def post_completion(self, exchange: Exchange) -> None:
+        """POST /v1/completions."""
+        request: CompletionRequest = await self._accepted(exchange, self._completion)
+        call = CompletionCall(exchange.origin, request)
+        await self._answer(exchange, request, lambda: self._processor.complete(call))
+
+    async def _accepted(self, exchange: Exchange, decoder: Decoder) -> Any:
+        """The request, read and decoded."""
+        options = self._options
+        if self.running >= options.max_inflight:
+            raise Overloaded(f"{self.running} requests are being served; try again", retry_after_s=1.0)
+        declared = exchange.headers.get(b"content-length", b"")
+        body = await read_body(
+            exchange.receive,
+            declared=int(declared) if declared.isdigit() else None,
+            limit=options.max_body_bytes,
+            timeout_s=options.body_timeout_s,
+        )
+        return decoder.decode(body)
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        request: ChatRequest | CompletionRequest,
+        start: Callable[[], AsyncGenerator[Any, None]],
+    ) -> None:
+        """Run the request, for as long as its client is there."""
+        self._tell_accepted(exchange, request)
+        self.running += 1
+        metrics.REQUESTS_RUNNING.inc()
+        try:
+            async with asyncio.timeout(self._options.request_timeout_s + _GRACE_S):
+                await _while_connected(exchange.receive, _relay(start(), exchange.response, bool(request.stream)))
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"the request took longer than {self._options.request_timeout_s:g} s") from error
+        finally:
+            self.running -= 1
+            metrics.REQUESTS_RUNNING.dec()
+
+    def _tell_accepted(self, exchange: Exchange, request: ChatRequest | CompletionRequest) -> None:
+        if exchange.client_request_id is not None:
+            self._stories.alias(exchange.client_request_id, exchange.origin.request_id)
+        self._stories.add(
+            exchange.origin.request_id,
+            stages.ACCEPTED,
+            at=exchange.origin.accepted_at,
+            route=exchange.path,
+            model=request.model,
+            stream=bool(request.stream),
+            client_request_id=exchange.client_request_id,
+        )
+
+
+async def _relay(answer: AsyncGenerator[Any, None], response: Response, stream: bool) -> None:
+    """Pass the answer on as it comes."""
+    async with aclosing(answer) as replies:
+        if stream:
+            async for reply in replies:
+                await response.event(reply)
+            await response.end_stream()
+        else:
+            async for reply in replies:
+                await response.json(200, reply)
+
+
+async def _while_connected(receive: Receive, work: Awaitable[None]) -> None:
+    """Do `work`; end it with `Cancelled` when the client goes away."""
+    here = asyncio.current_task()
+    assert here is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        here.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        here.uncancel()
+        raise Cancelled("the client went away") from None
+    finally:
+        watcher.cancel()

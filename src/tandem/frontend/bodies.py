@@ -1,0 +1,103 @@
+"""A request's body: read to a limit, decoded to its type, or told what is wrong with it, by field and value."""
+
+import asyncio
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from tandem.core.faults import field_fault
+from tandem.core.openai_in import REFUSED, RequestFields, refused
+from tandem.errors import BodyTooLarge, Cancelled, RequestError
+from tandem.frontend.ports import Receive
+from tandem.frontend.statuses import HttpFault
+
+Body = TypeVar("Body", bound=RequestFields)
+
+_DISCARD_BYTES: Final = 64 * 1024 * 1024
+"""How much of a body that is too large is read and dropped, so that its sender gets to read our answer."""
+_PRIVATE: Final = ("messages", "prompt", "tools")
+"""Fields whose values are not repeated in errors: they hold the client's text."""
+_STEP: Final = re.compile(r"(\w+)|\[(\d+)\]|(\[\.\.\.\])")
+
+
+async def read_body(receive: Receive, *, declared: int | None, limit: int, timeout_s: float) -> bytes:
+    """The whole body.
+
+    Args:
+        declared: Content-Length, if the client sent one.
+    Raises:
+        BodyTooLarge: over `limit` bytes; what follows is dropped, to a bound.
+        HttpFault: it took longer than `timeout_s`.
+        Cancelled: the client left.
+    """
+    parts: list[bytes] = []
+    size = 0
+    too_large = declared is not None and declared > limit
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not too_large or size <= limit + _DISCARD_BYTES:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    raise Cancelled("the client left while sending")
+                part = event.get("body", b"")
+                size += len(part)
+                too_large = too_large or size > limit
+                if too_large:
+                    parts.clear()
+                else:
+                    parts.append(part)
+                if not event.get("more_body", False):
+                    break
+    except TimeoutError as error:
+        raise HttpFault("body_timeout", f"the body did not come within {timeout_s:g} s") from error
+    if too_large:
+        raise BodyTooLarge(f"the body has {max(size, declared or 0)} bytes; the limit is {limit}")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Decoder:
+    """Decodes bodies of one type."""
+
+    def __init__(self, body_type: type[Body]) -> None:
+        self._decoder = msgspec.json.Decoder(body_type)
+
+    def decode(self, body: bytes) -> Any:
+        """The request. Raises `RequestError` that names the field and, where it is not the client's text, its value."""
+        try:
+            request = self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise _field_error(str(error), body) from error
+        except UnicodeDecodeError as error:
+            raise RequestError(f"the body is not UTF-8: byte {error.start} of a text") from error
+        except (msgspec.DecodeError, ValueError) as error:
+            raise RequestError(f"the body is not JSON: {error}") from error
+        except RecursionError as error:
+            raise RequestError("the body is nested too deeply") from error
+        if (name := refused(request)) is not None:
+            raise RequestError(f"{name} is not taken here: {REFUSED[name]}", param=name)
+        return request
+
+
+def _field_error(said: str, body: bytes) -> RequestError:
+    field, what = field_fault(said)
+    if not field:
+        return RequestError(f"the body must be a JSON object: {what}")
+    if what == "is missing":
+        return RequestError(f"{field} is missing", param=field)
+    shown = "" if field.startswith(_PRIVATE) else _value(body, field)
+    return RequestError(f"{field}{shown}: {what}", param=field.replace("[...]", ""))
+
+
+def _value(body: bytes, field: str) -> str:
+    """The value of `field` as JSON, with a space before it; empty for what is long, or cannot be told."""
+    try:
+        value = msgspec.json.decode(body)
+        for name, index, unknown in _STEP.findall(field):
+            if unknown:
+                return ""
+            value = value[name] if name else value[int(index)]
+        text = msgspec.json.encode(value).decode()
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError):
+        return ""
+    return f" {text}" if len(text) <= 64 else ""

@@ -1,0 +1,123 @@
+"""The front door's socket. Its port is taken at start and answers only from the first readiness on.
+
+Taking it early tells a busy port at once, not after minutes of loading. Until `open`, connecting is refused:
+that is what a TCP readiness probe looks at.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any, cast
+
+import uvicorn
+
+from tandem.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+_BACKLOG = 2048
+"""Connections that the kernel holds until we accept them: a burst of clients at once."""
+_KEEP_ALIVE_S = 75
+"""Idle connections are kept longer than usual proxies keep theirs, so that it is not we who close first."""
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to whoever runs the process, and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class DoorServer:
+    """Carries an ASGI application over HTTP/1.1, in this event loop."""
+
+    def __init__(self, app: Any, *, host: str = "0.0.0.0", port: int = 8000, drain_timeout_s: float = 30.0) -> None:
+        self._app = app
+        self._host = host
+        self._port = port
+        self._drain_timeout_s = drain_timeout_s
+        self._socket: socket.socket | None = None
+        self._server: _Uvicorn | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port, also when 0 (any) was asked for. Known after `reserve`."""
+        assert self._socket is not None, "reserve() comes first"
+        return int(self._socket.getsockname()[1])
+
+    def reserve(self) -> None:
+        """Take the port without answering on it. Raises `ConfigError` when that cannot be."""
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        # asyncio turns Nagle's delay off only for sockets that say they are TCP: without, events wait 40 ms.
+        taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind((self._host, self._port))
+        except OSError as error:
+            taken.close()
+            raise self._unusable(error) from error
+        taken.setblocking(False)
+        self._socket = taken
+
+    async def open(self) -> None:
+        """Answer from now on. Safe to repeat. Raises `ConfigError` when somebody else answers on the port."""
+        if self._serving is not None:
+            return
+        if self._socket is None:
+            self.reserve()
+        assert self._socket is not None
+        config = uvicorn.Config(
+            cast("uvicorn._types.ASGIApplication", self._app),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(self._drain_timeout_s)),
+        )
+        server = _Uvicorn(config)
+        serving = asyncio.create_task(server.serve(sockets=[self._socket]), name="front-door")
+        listening = asyncio.create_task(server.listening.wait())
+        await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+        if serving.done():
+            try:
+                await serving
+            except OSError as error:
+                raise self._unusable(error) from error
+            raise ConfigError(f"the front door on port {self._port} did not open")
+        self._server, self._serving = server, serving
+        _log.info("frontend.open host=%s port=%d", self._host, self.port)
+
+    async def aclose(self) -> None:
+        """Accept nobody new, let running requests finish within the drain time, close. Safe to repeat."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.gather(self._serving, return_exceptions=True)
+            self._server = self._serving = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _unusable(self, error: OSError) -> ConfigError:
+        if error.errno == errno.EADDRINUSE:
+            return ConfigError(
+                f"port {self._port} on {self._host} is in use by another program: stop it, or choose another port",
+                param="port",
+            )
+        return ConfigError(f"cannot listen on {self._host} port {self._port}: {error.strerror}", param="port")

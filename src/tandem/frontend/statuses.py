@@ -1,0 +1,91 @@
+"""What an error is in HTTP and in OpenAI's words: one table, by the code of `errors.py`."""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from tandem.errors import Overloaded, ServingError
+
+
+class Status(NamedTuple):
+    """How a kind of error is answered."""
+
+    http: int
+    type: str
+    """OpenAI's `error.type`."""
+    code: str
+    """OpenAI's `error.code`, where it has one; else ours."""
+
+
+STATUSES: Final[dict[str, Status]] = {
+    "invalid_request": Status(400, "invalid_request_error", "invalid_request"),
+    "context_too_long": Status(400, "invalid_request_error", "context_length_exceeded"),
+    "model_not_found": Status(404, "invalid_request_error", "model_not_found"),
+    "body_too_large": Status(413, "invalid_request_error", "body_too_large"),
+    "overloaded": Status(429, "rate_limit_error", "overloaded"),
+    "unavailable": Status(503, "service_unavailable_error", "unavailable"),
+    "instance_lost": Status(503, "service_unavailable_error", "instance_lost"),
+    "lease_lost": Status(503, "service_unavailable_error", "lease_lost"),
+    "kv_transfer_failed": Status(503, "service_unavailable_error", "kv_transfer_failed"),
+    "deadline_exceeded": Status(504, "timeout_error", "deadline_exceeded"),
+    "cancelled": Status(499, "cancelled", "cancelled"),
+    "protocol_mismatch": Status(502, "server_error", "protocol_mismatch"),
+    "engine_failed": Status(500, "server_error", "engine_failed"),
+    "config": Status(500, "server_error", "config"),
+    "internal": Status(500, "server_error", "internal"),
+    # What only HTTP knows:
+    "unauthorized": Status(401, "authentication_error", "invalid_api_key"),
+    "not_found": Status(404, "invalid_request_error", "not_found"),
+    "method_not_allowed": Status(405, "invalid_request_error", "method_not_allowed"),
+    "body_timeout": Status(408, "timeout_error", "body_timeout"),
+}
+
+REJECTED: Final = frozenset(code for code, status in STATUSES.items() if 400 <= status.http < 500) - {"cancelled"}
+"""Codes that say: the request was never accepted."""
+
+
+class ErrorObject(msgspec.Struct, frozen=True):
+    """OpenAI's error."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """Body of an error response, and the last event of a stream that failed."""
+
+    error: ErrorObject
+
+
+class HttpFault(Exception):
+    """A request that is wrong as HTTP. `code` is a row of the table."""
+
+    def __init__(self, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.headers = headers or {}
+
+
+def status_of(code: str) -> Status:
+    """The row of a code; a code that we do not know (a newer peer's) is our own failure."""
+    return STATUSES.get(code, STATUSES["internal"])
+
+
+def error_body(error: ServingError | HttpFault) -> ErrorBody:
+    """What the client reads."""
+    status = status_of(error.code)
+    param = error.param if isinstance(error, ServingError) else None
+    return ErrorBody(ErrorObject(error.message, status.type, param, status.code))
+
+
+def error_headers(error: ServingError | HttpFault) -> dict[str, str]:
+    """Headers that belong to the error."""
+    if isinstance(error, HttpFault):
+        return error.headers
+    if isinstance(error, Overloaded):
+        return {"retry-after": str(max(1, round(error.retry_after_s)))}
+    # The client's library reads the rest of a body that we did not: better a new connection.
+    return {"connection": "close"} if error.code == "body_too_large" else {}

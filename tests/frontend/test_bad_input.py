@@ -1,0 +1,185 @@
+"""Whatever comes in, the answer is an error in OpenAI's form that names the field and its value."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from tests.frontend.conftest import OpenDoor
+
+from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.frontend.answering import DoorOptions
+from tandem.observe import metrics
+
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+HI: Any = [{"role": "user", "content": "Hi"}]
+
+
+async def never(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
+    raise AssertionError("a bad request reached a worker")
+    yield
+
+
+def m(**fields: Any) -> dict[str, Any]:
+    return {"model": "tiny", "messages": HI, **fields}
+
+
+BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
+    (CHAT, {"model": "tiny"}, "messages", "messages is missing"),
+    (CHAT, m(messages=[]), "messages", "length >= 1"),
+    (CHAT, m(messages="Hi"), "messages", "expected array, got str"),
+    (CHAT, m(messages=[{"content": "x"}]), "messages[0].role", "messages[0].role is missing"),
+    (CHAT, m(messages=[{"role": "wizard", "content": "x"}]), "messages[0].role", "invalid enum value 'wizard'"),
+    (CHAT, m(messages=[{"role": "user", "content": 7}]), "messages[0].content", "expected str | array | null, got int"),
+    (CHAT, m(messages=[*HI, {"role": "user"}]), "messages[1].content", "needs content"),
+    (CHAT, m(model=7), "model", "model 7: expected str | null, got int"),
+    (CHAT, m(stream="yes"), "stream", 'stream "yes": expected bool | null, got str'),
+    (CHAT, m(n=0), "n", "n 0: expected int >= 1"),
+    (CHAT, m(n=1000), "n", "n 1000: expected int <= 128"),
+    (CHAT, m(n=1.5), "n", "n 1.5: expected int | null, got float"),
+    (CHAT, m(temperature=-0.1), "temperature", "temperature -0.1: expected float >= 0.0"),
+    (CHAT, m(temperature=2.1), "temperature", "temperature 2.1: expected float <= 2.0"),
+    (CHAT, m(temperature="hot"), "temperature", 'temperature "hot": expected float | null, got str'),
+    (CHAT, m(top_p=0), "top_p", "top_p 0: expected float > 0.0"),
+    (CHAT, m(top_k=-2), "top_k", "top_k -2: expected int >= -1"),
+    (CHAT, m(min_p=1.1), "min_p", "min_p 1.1: expected float <= 1.0"),
+    (CHAT, m(presence_penalty=3), "presence_penalty", "presence_penalty 3: expected float <= 2.0"),
+    (CHAT, m(frequency_penalty=-3), "frequency_penalty", "frequency_penalty -3: expected float >= -2.0"),
+    (CHAT, m(repetition_penalty=0), "repetition_penalty", "repetition_penalty 0: expected float > 0.0"),
+    (CHAT, m(max_tokens=0), "max_tokens", "max_tokens 0: expected int >= 1"),
+    (CHAT, m(max_tokens=-5), "max_tokens", "max_tokens -5: expected int >= 1"),
+    (CHAT, m(max_tokens=10**30), "max_tokens", "expected int <= 2147483647"),
+    (CHAT, m(max_tokens=True), "max_tokens", "max_tokens true: expected int | null, got bool"),
+    (CHAT, m(max_tokens=100_000), "max_tokens", "asks for 100000 more; the model takes 2048 together"),
+    (CHAT, m(max_completion_tokens=0), "max_completion_tokens", "max_completion_tokens 0"),
+    (CHAT, m(seed=2**63), "seed", "expected int <= 9223372036854775807"),
+    (CHAT, m(stop=[""]), "stop[0]", 'stop[0] "": expected str of length >= 1'),
+    (CHAT, m(stop=["a"] * 65), "stop", "length <= 64"),
+    (CHAT, m(stop=5), "stop", "stop 5: expected str | array | null, got int"),
+    (CHAT, m(logit_bias={"5": 101}), "logit_bias", "logit_bias[...]: expected float <= 100.0"),
+    (CHAT, m(logit_bias=[5]), "logit_bias", "expected object | null, got array"),
+    (CHAT, m(logit_bias={"five": 1}), "logit_bias", "logit_bias key 'five' is no token id"),
+    (CHAT, m(logprobs=5), "logprobs", "logprobs 5: expected bool | null, got int"),
+    (CHAT, m(logprobs=True, top_logprobs=21), "top_logprobs", "top_logprobs 21: expected int <= 20"),
+    (CHAT, m(top_logprobs=2), "top_logprobs", "needs logprobs"),
+    (CHAT, m(response_format={"type": "xml"}), "response_format.type", "invalid enum value 'xml'"),
+    (CHAT, m(response_format={"type": "json_schema"}), "response_format.json_schema.schema", "needs a schema"),
+    (CHAT, m(tools=[{"type": "function"}]), "tools[0].function", "is missing"),
+    (CHAT, m(tools=[{"type": "function", "function": {"name": "x y"}}]), "tools[0].function.name", "matching regex"),
+    (CHAT, m(tool_choice="required"), "tool_choice", "needs tools"),
+    (CHAT, m(stream_options={"include_usage": 1}), "stream_options.include_usage", "got int"),
+    (CHAT, m(kv_transfer_params={"do_remote_decode": True}), "kv_transfer_params", "never taken from a client"),
+    (CHAT, m(functions=[]), "functions", "replaced by tools"),
+    (CHAT, m(audio={"voice": "x"}), "audio", "in text"),
+    (CHAT, m(chat_template_kwargs={"tools": []}), "chat_template_kwargs", "'tools'"),
+    (CHAT, m(messages=[{"role": "user", "content": "long " * 3000}]), "messages", "tokens; the model takes 2048"),
+    (TEXT, {"model": "tiny"}, "prompt", "prompt is missing"),
+    (TEXT, {"prompt": 7}, "prompt", "expected str | array, got int"),
+    (TEXT, {"prompt": ["a", 1]}, "prompt", "prompt must be"),
+    (TEXT, {"prompt": [-1]}, "prompt[0]", "expected int >= 0"),
+    (TEXT, {"prompt": "x", "max_tokens": 0}, "max_tokens", "only with echo"),
+    (TEXT, {"prompt": "x", "logprobs": 21}, "logprobs", "logprobs 21: expected int <= 20"),
+    (TEXT, {"prompt": "x", "suffix": "y"}, "suffix", "left only"),
+    (TEXT, {"prompt": "x", "best_of": 4}, "best_of", "other than n"),
+    (TEXT, {"prompt": "x", "kv_transfer_params": {"a": 1}}, "kv_transfer_params", "never taken"),
+]
+
+
+def of_openai_form(body: Any) -> dict[str, Any]:
+    assert set(body) == {"error"}
+    error: dict[str, Any] = body["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    return error
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_bad_fields_are_named_with_their_values(door: OpenDoor, stream: bool) -> None:
+    one = await door(never)
+    for path, body, param, words in BAD_FIELDS:
+        reply = await one.client.post(path, json={"stream": stream, **body})
+        error = of_openai_form(reply.json())
+        assert (reply.status_code, error["type"]) == (400, "invalid_request_error"), (body, error)
+        assert (error["param"], words in error["message"]) == (param, True), (body, error)
+
+
+BAD_BODIES: list[tuple[bytes, str]] = [
+    (b"", "not JSON"),
+    (b"{", "not JSON"),
+    (b"[]", "must be a JSON object"),
+    (b"null", "must be a JSON object"),
+    (b'{"messages": [{"role": "user", "content": "\xff\xfe"}]}', "not UTF-8"),
+    (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "not JSON"),
+    (b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}', "not JSON"),
+    (b'{"messages": [{"role": "user", "content": "x"}], "temperature": 1e999}', "out of range"),
+    (b'{"messages": [{"role": "user", "content": "x"}], "seed": ' + b"9" * 5000 + b"}", ""),
+    (b'{"a":' * 50_000, ""),
+    (b'{"messages": [{"role": "user", "content": "x"}], "tools": [' + b'{"a":' * 50_000, ""),
+    (b"\x00\x01\x02", "not JSON"),
+    (b'{"messages": [{"role": "user", "content": "x"}]} trailing', "not JSON"),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), BAD_BODIES, ids=range(len(BAD_BODIES)))
+async def test_bad_bodies_get_400(door: OpenDoor, body: bytes, words: str) -> None:
+    one = await door(never)
+    reply = await one.client.post(CHAT, content=body)
+    error = of_openai_form(reply.json())
+    assert reply.status_code == 400
+    assert words in error["message"]
+
+
+async def test_the_clients_text_is_not_repeated_in_errors(door: OpenDoor) -> None:
+    one = await door(never)
+    reply = await one.client.post(CHAT, json=m(messages=[{"role": "user", "content": ["my secret"]}]))
+    assert reply.status_code == 400
+    assert "secret" not in reply.text
+
+
+async def test_a_body_over_the_limit_gets_413_with_and_without_its_length(door: OpenDoor) -> None:
+    one = await door(never, door_options=DoorOptions(max_body_bytes=1000))
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        for _ in range(40):
+            yield b"x" * 100
+
+    for content in (b"x" * 4000, parts()):
+        reply = await one.client.post(CHAT, content=content)
+        assert reply.status_code == 413
+        assert "the limit is 1000" in of_openai_form(reply.json())["message"]
+    assert (await one.client.post(CHAT, content=b"x" * 1000)).status_code == 400
+
+
+async def test_unknown_paths_methods_and_models(door: OpenDoor) -> None:
+    one = await door(never)
+    for method, path, status, code in [
+        ("GET", "/v1/nothing", 404, "not_found"),
+        ("GET", "/", 404, "not_found"),
+        ("GET", CHAT, 405, "method_not_allowed"),
+        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+        ("GET", "/v1/models/nope", 404, "model_not_found"),
+        ("GET", "/v1/models/", 404, "not_found"),
+    ]:
+        reply = await one.client.request(method, path)
+        assert (reply.status_code, of_openai_form(reply.json())["code"]) == (status, code), path
+    assert (await one.client.get(CHAT)).headers["allow"] == "POST"
+    reply = await one.client.post(CHAT, json=m(model="nope"))
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_an_api_key_is_asked_for_where_answers_are(door: OpenDoor) -> None:
+    one = await door(never, door_options=DoorOptions(api_key="s3cret"))
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "s3cret"}):
+        reply = await one.client.get("/v1/models", headers=headers)
+        assert (reply.status_code, of_openai_form(reply.json())["type"]) == (401, "authentication_error")
+    assert (await one.client.get("/v1/models", headers={"authorization": "Bearer s3cret"})).status_code == 200
+    assert (await one.client.get("/live")).status_code == 200
+
+
+async def test_rejections_are_counted_as_such(door: OpenDoor) -> None:
+    metrics.reset()
+    one = await door(never)
+    await one.client.post(CHAT, content=b"{")
+    await one.client.post(CHAT, json=m(model="nope"))
+    assert metrics.REQUESTS.value("rejected") == 2
+    assert metrics.REQUEST_ERRORS.value("model_not_found") == 1
+    assert metrics.HTTP_RESPONSES.value(CHAT, "400") == 1

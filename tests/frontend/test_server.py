@@ -1,0 +1,123 @@
+"""The port: taken at start, closed until ready, drained at the end. And the health routes."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+
+import httpx
+import pytest
+from tests.frontend.conftest import OpenDoor
+from tests.processor.fakes import a_card, saying
+
+from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.errors import ConfigError, ServingError, error_from_wire
+from tandem.frontend.server import DoorServer
+from tandem.frontend.statuses import STATUSES, error_body, status_of
+from tandem.processor.model import TextModel
+
+
+async def nothing(scope: object, receive: object, send: object) -> None:
+    raise AssertionError("nobody should connect")
+
+
+async def test_the_port_refuses_until_it_is_opened() -> None:
+    server = DoorServer(nothing, host="127.0.0.1", port=0)
+    server.reserve()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", server.port)
+    await server.open()
+    await server.open()
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.close()
+    port = server.port
+    await server.aclose()
+    await server.aclose()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_small_writes_do_not_wait_for_acknowledgements() -> None:
+    server = DoorServer(nothing, host="127.0.0.1", port=0)
+    await server.open()
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    assert server._server is not None
+    async with asyncio.timeout(5):
+        while not (connections := server._server.server_state.connections):
+            await asyncio.sleep(0.001)
+    (connection,) = connections
+    accepted = connection.transport.get_extra_info("socket")
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    writer.close()
+    await server.aclose()
+
+
+async def test_a_busy_port_is_a_config_error_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} on 127.0.0.1 is in use by another program: stop it, or"):
+            DoorServer(nothing, host="127.0.0.1", port=port).reserve()
+
+
+async def test_a_port_taken_meanwhile_is_one_too() -> None:
+    first, second = (DoorServer(nothing, host="127.0.0.1", port=0) for _ in range(2))
+    first.reserve()
+    second._port = first.port  # as if both had started at once: neither listens yet
+    second.reserve()
+    await first.open()
+    with pytest.raises(ConfigError, match="in use"):
+        await second.open()
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_running_requests_are_drained(door: OpenDoor, text_model: TextModel) -> None:
+    go = asyncio.Event()
+
+    async def waiting(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
+        await go.wait()
+        async for output in saying(text_model, "late")(request):
+            yield output
+
+    one = await door(waiting)
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+    asking = asyncio.create_task(one.client.post("/v1/chat/completions", json=body))
+    async with asyncio.timeout(5):
+        while not one.app.running:
+            await asyncio.sleep(0.001)
+    url = one.url
+    closing = asyncio.create_task(one.server.aclose())
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                async with httpx.AsyncClient() as other:
+                    await other.get(f"{url}/live")
+            except httpx.ConnectError:
+                break
+            await asyncio.sleep(0.01)
+    go.set()
+    assert (await asking).json()["choices"][0]["message"]["content"] == "late"
+    await closing
+
+
+async def test_ready_says_why_not(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door()
+    for path in ("/ready", "/health"):
+        reply = await one.client.get(path)
+        assert (reply.status_code, reply.json()["status"]) == (503, "not ready")
+        assert "0 of 1 decode workers" in reply.json()["reason"]
+    assert (await one.client.get("/live")).json() == {"status": "live"}
+    assert (await one.client.head("/live")).status_code == 200
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+    assert (await one.client.post("/v1/chat/completions", json=body)).status_code == 503
+    one.house.view.add(a_card("w1"))
+    await one.house.models.wait_ready()
+    assert (await one.client.get("/ready")).json() == {"status": "ready", "models": ["tiny"]}
+
+
+def test_every_code_of_the_error_tree_has_a_status() -> None:
+    def codes(cls: type[ServingError]) -> set[str]:
+        return {cls.code}.union(*(codes(child) for child in cls.__subclasses__()))
+
+    assert codes(ServingError) <= set(STATUSES)
+    assert status_of("from_a_newer_peer").http == 500
+    assert error_body(error_from_wire("from_a_newer_peer", "x")).error.type == "server_error"
