@@ -1,0 +1,100 @@
+"""From a role's template to the pod template that runs: labels of both families, env, the discovery file, the extras.
+
+The user's own words survive as they stand. What we add goes before the user's env, so that `$(ROLE_INDEX)` in it works.
+"""
+
+import copy
+from collections.abc import Mapping
+
+from tandem.operator import labels
+from tandem.operator.gang import Gang, mark
+from tandem.operator.kinds import ProfileSpec
+from tandem.operator.naming import group_key
+from tandem.operator.roles import Kind
+from tandem.operator.runtimes import inject_runtimes
+from tandem.operator.topology import exclusive_topology, place
+from tandem.operator.types import Group, Raw, Role
+
+
+def role_labels(group: Group, role: str) -> dict[str, str]:
+    """Labels of both families, for pods and for everything that belongs to one role."""
+    key = group_key(group.namespace, group.name)
+    old = {labels.NAME: group.name, labels.ROLE: role, labels.GROUP_KEY: key}
+    return old | {labels.NEW_NAME: group.name, labels.NEW_ROLE: role, labels.NEW_GROUP_KEY: key}
+
+
+def selector_labels(group: Group, role: str) -> dict[str, str]:
+    """What a new workload selects its pods by: the old family, as every version that the guide knows."""
+    found = role_labels(group, role)
+    return {key: found[key] for key in (labels.NAME, labels.ROLE, labels.GROUP_KEY)}
+
+
+def pod_template(
+    group: Group,
+    role: Role,
+    path: str,
+    template: Raw,
+    *,
+    kind: Kind,
+    config_map: str,
+    profiles: Mapping[str, ProfileSpec],
+    gang: Gang | None,
+    selector: Mapping[str, str],
+) -> Raw:
+    """The pod template of a workload.
+
+    Args:
+        path: where the role stands in the group, for faults.
+        selector: what the workload selects by; pods must carry it, also when an older version chose it.
+    Raises:
+        InvalidGroup: an engine runtime profile does not fit.
+    """
+    made = copy.deepcopy(template)
+    metadata = {key: value for key, value in (made.get("metadata") or {}).items() if key in ("labels", "annotations")}
+    metadata["labels"] = {**(metadata.get("labels") or {}), **role_labels(group, role.name), **selector}
+    made["metadata"] = metadata
+    pod = made.setdefault("spec", {})
+    inject_runtimes(made, role, path, profiles)
+    for container in pod.get("containers") or []:
+        _prepare(container, _env(group.name, role.name, indexed=kind != "Deployment"))
+        _mount(container)
+    for container in pod.get("initContainers") or []:
+        _prepare(container, [])
+    items = [{"key": labels.CONFIG_KEY, "path": labels.CONFIG_KEY}]
+    volume = {"name": labels.CONFIG_VOLUME, "configMap": {"name": config_map, "items": items}}
+    others = [item for item in pod.get("volumes") or [] if item.get("name") != labels.CONFIG_VOLUME]
+    pod["volumes"] = [*others, volume]
+    if topology_key := exclusive_topology(group):
+        place(made, topology_key, group_key(group.namespace, group.name))
+    if gang is not None:
+        mark(made, gang, group.name, role.name)
+    return made
+
+
+def _env(group: str, role: str, *, indexed: bool) -> list[Raw]:
+    env: list[Raw] = []
+    for prefix in ("", "RBG_"):
+        env += [{"name": f"{prefix}GROUP_NAME", "value": group}, {"name": f"{prefix}ROLE_NAME", "value": role}]
+        if indexed:
+            source = {"fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.labels['{labels.POD_INDEX}']"}}
+            env.append({"name": f"{prefix}ROLE_INDEX", "valueFrom": source})
+    return env
+
+
+def _prepare(container: Raw, injected: list[Raw]) -> None:
+    """Env with ours first and each name once (server-side apply refuses doubles), ports with their protocol."""
+    taken = {item["name"] for item in injected}
+    last = {item.get("name"): item for item in container.get("env") or []}
+    env = [*injected, *(item for name, item in last.items() if name not in taken)]
+    if env:
+        container["env"] = env
+    if ports := container.get("ports"):
+        container["ports"] = [{"protocol": "TCP", **port} for port in ports]
+
+
+def _mount(container: Raw) -> None:
+    mounts = container.get("volumeMounts") or []
+    if any(mount.get("mountPath", "").rstrip("/") == labels.CONFIG_MOUNT for mount in mounts):
+        return
+    ours = {"name": labels.CONFIG_VOLUME, "mountPath": labels.CONFIG_MOUNT, "readOnly": True}
+    container["volumeMounts"] = [*mounts, ours]

@@ -1,0 +1,151 @@
+"""Every mistake that can be seen in a group alone, each with its path and what would mend it.
+
+Admission refuses a group with any of them; where admission was down, the group gets a condition and nothing is built.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from tandem.operator.amounts import is_amount, resolve
+from tandem.operator.dependencies import cycle, unknown_dependencies
+from tandem.operator.faults import Fault, InvalidGroup
+from tandem.operator.naming import workload_name
+from tandem.operator.roles import RolePlan, plan_role
+from tandem.operator.types import GroupSpec, Raw, Role
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+STATEFUL_SET_LIMIT = 52
+"""Pods of a StatefulSet carry `<name>-<10 digits>` as a label, which holds 63 characters."""
+
+
+def faults_of(name: str, spec: GroupSpec) -> list[Fault]:
+    """All faults of a group; empty when it can be built."""
+    found: list[Fault] = []
+    if not _DNS_LABEL.fullmatch(name):
+        message = f'"{name}" is not a valid DNS label: lower-case letters, digits and inner "-" only'
+        found.append(Fault("metadata.name", message))
+    found += _templates(spec)
+    plans: dict[int, RolePlan] = {}
+    for index in range(len(spec.roles)):
+        try:
+            plans[index] = plan_role(spec, index)
+        except InvalidGroup as error:
+            found += error.faults
+    for index, role in enumerate(spec.roles):
+        found += _role(name, index, role, plans.get(index))
+    found += _names(name, spec.roles)
+    found += _dependencies(spec.roles)
+    found += _policies(spec)
+    return found
+
+
+def _templates(spec: GroupSpec) -> Iterator[Fault]:
+    names: set[str] = set()
+    for index, template in enumerate(spec.role_templates):
+        path = f"spec.roleTemplates[{index}]"
+        if template.name in names:
+            yield Fault(path, f'duplicate template name "{template.name}"')
+        names.add(template.name)
+        if not (template.template.get("spec") or {}).get("containers"):
+            yield Fault(f"{path}.template.spec.containers", "must have at least one container")
+
+
+def _role(group: str, index: int, role: Role, plan: RolePlan | None) -> Iterator[Fault]:
+    path = f"spec.roles[{index}]"
+    if not _DNS_LABEL.fullmatch(role.name):
+        message = f'"{role.name}" is not a valid DNS label: lower-case letters, digits and inner "-" only'
+        yield Fault(f"{path}.name", message)
+    if plan is None:
+        return
+    size = len(f"{group}-{role.name}")
+    if plan.kind == "StatefulSet" and size > STATEFUL_SET_LIMIT:
+        message = f'"{group}-{role.name}" has {size} characters; a StatefulSet takes {STATEFUL_SET_LIMIT}: shorten one'
+        yield Fault(f"{path}.name", message)
+    yield from _containers(f"{path}.template", plan.template)
+    if plan.worker_template is not None and plan.size > 1:
+        yield from _containers(f"{path}.template (worker)", plan.worker_template)
+    yield from _rolling(path, role)
+    pattern = role.leader_worker_pattern
+    if pattern and pattern.shared_service_selection == "LeaderOnly":
+        message = "LeaderOnly cannot be had with a LeaderWorkerSet, whose controller makes the Service: use All"
+        yield Fault(f"{path}.leaderWorkerPattern.sharedServiceSelection", message)
+    for number, port in enumerate(role.service_ports):
+        if not isinstance(port.get("port"), int) or not 0 < port["port"] < 65536:
+            yield Fault(f"{path}.servicePorts[{number}].port", "must be a number from 1 to 65535")
+        elif len(role.service_ports) > 1 and not port.get("name"):
+            yield Fault(f"{path}.servicePorts[{number}].name", "required when there are several ports")
+
+
+def _containers(path: str, template: Raw) -> Iterator[Fault]:
+    pod = template.get("spec")
+    containers = pod.get("containers") if isinstance(pod, dict) else None
+    if not isinstance(containers, list) or not containers:
+        yield Fault(f"{path}.spec.containers", "must have at least one container")
+        return
+    names: set[str] = set()
+    for index, container in enumerate(containers):
+        name = container.get("name") if isinstance(container, dict) else None
+        where = f"{path}.spec.containers[{index}]"
+        if not isinstance(name, str) or not _DNS_LABEL.fullmatch(name):
+            yield Fault(f"{where}.name", f"{name!r} is not a valid container name")
+        elif name in names:
+            yield Fault(f"{where}.name", f'duplicate container name "{name}"')
+        else:
+            names.add(name)
+
+
+def _rolling(path: str, role: Role) -> Iterator[Fault]:
+    update = role.rollout_strategy.rolling_update if role.rollout_strategy else None
+    if update is None:
+        return
+    path = f"{path}.rolloutStrategy.rollingUpdate"
+    amounts = {"maxSurge": update.max_surge, "maxUnavailable": update.max_unavailable, "partition": update.partition}
+    bad = {key: value for key, value in amounts.items() if value is not None and not is_amount(value)}
+    for key, value in bad.items():
+        yield Fault(f"{path}.{key}", f'invalid value "{value}": write a count or a percentage such as 25%')
+    if bad or role.replicas == 0:
+        return
+    if update.max_surge in (0, "0%") and update.max_unavailable in (0, "0%"):
+        yield Fault(path, "maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced")
+    held = resolve(update.partition or 0, role.replicas, up=True)
+    if isinstance(update.partition, int) and held >= role.replicas > 0 and held:
+        yield Fault(f"{path}.partition", f"{held} must be less than replicas {role.replicas}")
+
+
+def _names(group: str, roles: Sequence[Role]) -> Iterator[Fault]:
+    taken: dict[str, str] = {}
+    for index, role in enumerate(roles):
+        name = workload_name(group, role.name)
+        if name in taken:
+            message = (
+                f'"{group}-{role.name}" is cut to {name}, which is what role "{taken[name]}" is called: shorten it'
+            )
+            yield Fault(f"spec.roles[{index}].name", message)
+        taken.setdefault(name, role.name)
+
+
+def _dependencies(roles: Sequence[Role]) -> Iterator[Fault]:
+    names = ", ".join(role.name for role in roles)
+    unknown = unknown_dependencies(roles)
+    for index, role in enumerate(roles):
+        for missing in unknown.get(role.name, []):
+            path = f"spec.roles[{index}].dependencies"
+            yield Fault(path, f'role "{role.name}" depends on "{missing}", which is not in the group ({names})')
+    if circle := cycle(roles):
+        yield Fault("spec.roles", f"dependencies go in a circle: {' -> '.join(circle)}; take one away")
+
+
+def _policies(spec: GroupSpec) -> Iterator[Fault]:
+    policy = spec.pod_group_policy
+    if policy and policy.kube_scheduling and policy.volcano_scheduling:
+        yield Fault("spec.podGroupPolicy", "kubeScheduling and volcanoScheduling exclude each other; keep one")
+    known = {role.name for role in spec.roles}
+    for name, least in (policy.role_minimums if policy else {}).items():
+        if name not in known:
+            yield Fault("spec.podGroupPolicy.roleMinimums", f'there is no role "{name}"')
+        elif least < 0:
+            yield Fault(f"spec.podGroupPolicy.roleMinimums.{name}", "must not be negative")
+    for index, rule in enumerate(spec.coordination):
+        for name in rule.roles:
+            if name not in known:
+                yield Fault(f"spec.coordination[{index}].roles", f'there is no role "{name}"')

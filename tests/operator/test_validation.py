@@ -1,0 +1,159 @@
+"""What is refused, and in which words."""
+
+from typing import Any
+
+import pytest
+from tests.operator.builders import pod, role, spec
+
+from tandem.operator.validation import faults_of
+
+UPDATE = "spec.roles[0].rolloutStrategy.rollingUpdate"
+
+
+def rolling(**fields: Any) -> dict[str, Any]:
+    return {"rolloutStrategy": {"rollingUpdate": fields}}
+
+
+@pytest.mark.parametrize(
+    ("roles", "more", "fault"),
+    [
+        (
+            [role("b", dependencies=["x"])],
+            {},
+            'spec.roles[0].dependencies: role "b" depends on "x", which is not in the group (b)',
+        ),
+        (
+            [role("a", dependencies=["b"]), role("b", dependencies=["a"])],
+            {},
+            "spec.roles: dependencies go in a circle: a -> b -> a; take one away",
+        ),
+        ([role("a", dependencies=["a"])], {}, "spec.roles: dependencies go in a circle: a -> a; take one away"),
+        (
+            [role("A_b")],
+            {},
+            'spec.roles[0].name: "A_b" is not a valid DNS label: lower-case letters, digits and inner "-" only',
+        ),
+        (
+            [role("a", workload={"apiVersion": "batch/v1", "kind": "Job"})],
+            {},
+            "spec.roles[0].workload: unsupported workload type: batch/v1/Job; use one of apps/v1/StatefulSet, "
+            "apps/v1/Deployment, leaderworkerset.x-k8s.io/v1/LeaderWorkerSet",
+        ),
+        ([{"name": "a"}], {}, "spec.roles[0].template: template or templateRef must be set"),
+        (
+            [role("a", templateRef={"name": "t"}, template=pod())],
+            {},
+            "spec.roles[0]: template and templateRef exclude each other; keep one",
+        ),
+        (
+            [role("a", templateRef={"name": "t"})],
+            {},
+            "spec.roles[0].templatePatch: required when templateRef is set; {} changes nothing",
+        ),
+        (
+            [role("a", templateRef={"name": "x"}, templatePatch={})],
+            {"roleTemplates": [{"name": "t", "template": pod()}]},
+            'spec.roles[0].templateRef.name: template "x" not found in spec.roleTemplates (t)',
+        ),
+        (
+            [role("a")],
+            {"roleTemplates": [{"name": "t", "template": pod()}, {"name": "t", "template": pod()}]},
+            'spec.roleTemplates[1]: duplicate template name "t"',
+        ),
+        (
+            [role("a")],
+            {"roleTemplates": [{"name": "t", "template": {}}]},
+            "spec.roleTemplates[0].template.spec.containers: must have at least one container",
+        ),
+        (
+            [role("a", template={"spec": {}})],
+            {},
+            "spec.roles[0].template.spec.containers: must have at least one container",
+        ),
+        (
+            [role("a", template=pod("x", "x"))],
+            {},
+            'spec.roles[0].template.spec.containers[1].name: duplicate container name "x"',
+        ),
+        (
+            [role("a", **rolling(maxSurge=0, maxUnavailable=0))],
+            {},
+            f"{UPDATE}: maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced",
+        ),
+        (
+            [role("a", **rolling(maxSurge="x"))],
+            {},
+            f'{UPDATE}.maxSurge: invalid value "x": write a count or a percentage such as 25%',
+        ),
+        (
+            [role("a", replicas=2, **rolling(partition=2))],
+            {},
+            f"{UPDATE}.partition: 2 must be less than replicas 2",
+        ),
+        (
+            [role("a")],
+            {"podGroupPolicy": {"kubeScheduling": {}, "volcanoScheduling": {}}},
+            "spec.podGroupPolicy: kubeScheduling and volcanoScheduling exclude each other; keep one",
+        ),
+        (
+            [role("a")],
+            {"podGroupPolicy": {"roleMinimums": {"x": 1}}},
+            'spec.podGroupPolicy.roleMinimums: there is no role "x"',
+        ),
+        (
+            [role("a")],
+            {"coordination": [{"name": "c", "roles": ["a", "x"]}]},
+            'spec.coordination[0].roles: there is no role "x"',
+        ),
+        (
+            [role("a", components=[{"name": "c"}])],
+            {},
+            "spec.roles[0].components: components are not supported; use one role per component, or a LeaderWorkerSet",
+        ),
+        (
+            [role("r" * 50)],
+            {},
+            f'spec.roles[0].name: "pd-{"r" * 50}" has 53 characters; a StatefulSet takes 52: shorten one',
+        ),
+        (
+            [role("a", servicePorts=[{"port": 0}])],
+            {},
+            "spec.roles[0].servicePorts[0].port: must be a number from 1 to 65535",
+        ),
+        (
+            [role("a", leaderWorkerPattern={"template": pod(), "sharedServiceSelection": "LeaderOnly"})],
+            {},
+            "spec.roles[0].leaderWorkerPattern.sharedServiceSelection: LeaderOnly cannot be had with a "
+            "LeaderWorkerSet, whose controller makes the Service: use All",
+        ),
+    ],
+)
+def test_a_fault_names_the_path_and_the_fix(roles: list[Any], more: dict[str, Any], fault: str) -> None:
+    assert [str(found) for found in faults_of("pd", spec(*roles, **more))] == [fault]
+
+
+def test_all_faults_are_told_together() -> None:
+    found = faults_of("a.b", spec(role("a", dependencies=["x"]), {"name": "b"}))
+    assert [fault.path for fault in found] == ["metadata.name", "spec.roles[1].template", "spec.roles[0].dependencies"]
+
+
+def test_names_that_become_one_when_cut_are_refused() -> None:
+    deployment = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment"}}
+    long = "r" * 60
+    found = faults_of("pd", spec(role(long + "1", **deployment), role(long + "2", **deployment)))
+    assert [fault.path for fault in found] == ["spec.roles[1].name"]
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        [role("a", replicas=0, **rolling(maxSurge=0, maxUnavailable=0))],
+        [role("a"), role("b", dependencies=["a"]), role("c", dependencies=["a", "b"])],
+        [role("a", **rolling(maxSurge="50%", maxUnavailable=0))],
+        [role("a", standalonePattern={"template": pod()})],
+        [role("a", leaderWorkerPattern={"size": 4, "template": pod()})],
+        [role("a", workload={"apiVersion": "workloads.x-k8s.io/v1alpha1", "kind": "InstanceSet"})],
+    ],
+)
+def test_good_groups_have_no_fault(roles: list[Any]) -> None:
+    assert faults_of("pd", spec(*roles)) == []
