@@ -127,7 +127,9 @@ class ZygoteClient:
         self._socket = None
         for forked in self._forked.values():
             forked.set_exception(Unavailable("the zygote died"))
-        for exited in self._exits.values():
+        for pid, exited in self._exits.items():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # the kernel has killed it; what it had started is left to us
             exited.set_result(-signal.SIGKILL)
         self._forked.clear()
         self._exits.clear()

@@ -6,9 +6,9 @@
 An engine's libraries are imported here once, so that each of its workers starts in the time of a fork.
 What will use CUDA is forked and executed anew, for CUDA does not survive a fork.
 
-Nobody is left behind: each process asks the kernel to be killed with the zygote, the zygote with the
-supervisor; and a zygote whose supervisor is gone kills the process groups of its children, with
-whatever engine processes they started.
+Nobody is left behind. A zygote whose supervisor is gone, which it sees at once on its command pipe, kills
+the process groups of its children, with whatever engine processes they started; each process asks the
+kernel to be killed with the zygote.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import msgspec
 
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 CONTROL_FD = 3
 """Where a process finds its control socket."""
 _MAX_MESSAGE = 1 << 20
@@ -110,22 +110,25 @@ class Zygote:
     def __init__(self, commands: socket.socket) -> None:
         self._commands = commands
         self._selector = selectors.DefaultSelector()
-        self._children: dict[int, int] = {}
-        """pid → its descriptor, readable when it ended."""
+        self._children: set[int] = set()
+        self._wake, self._woken = socket.socketpair()
+        """SIGCHLD makes the second readable."""
         self._sweep: list[str] = []
         self._preset: dict[str, str] = {}
         """Variables that an engine set while it was imported; its workers need them too."""
 
     def run(self) -> None:
         """Serve commands until the supervisor is gone."""
-        self._selector.register(self._commands, selectors.EVENT_READ, None)
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(self._commands, selectors.EVENT_READ, self._command)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._reap)
         with contextlib.suppress(_BecomeProcess):
             while True:
                 for key, _ in self._selector.select():
-                    if key.data is None:
-                        self._command()
-                    else:
-                        self._reap(key.data)
+                    key.data()
 
     def _command(self) -> None:
         data, fds, _, _ = socket.recv_fds(self._commands, _MAX_MESSAGE, 3)
@@ -149,9 +152,7 @@ class Zygote:
         if pid:
             for fd in fds:
                 os.close(fd)
-            pidfd = os.pidfd_open(pid)
-            self._children[pid] = pidfd
-            self._selector.register(pidfd, selectors.EVENT_READ, pid)
+            self._children.add(pid)
             self._report(Forked(fork.job, pid))
             return
         self._become(fork, fds, zygote)
@@ -160,9 +161,10 @@ class Zygote:
         os.setsid()
         die_with_parent(zygote)
         self._selector.close()
-        self._commands.close()
-        for pidfd in self._children.values():
-            os.close(pidfd)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for ours in (self._commands, self._wake, self._woken):
+            ours.close()
         control, out, err = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in fds)
         for fd in fds:
             os.close(fd)
@@ -194,14 +196,25 @@ class Zygote:
         gc.freeze()
         self._report(Preloaded(engine, time.monotonic() - began, error))
 
-    def _reap(self, pid: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # an engine process that outlived its worker; the dead still hold the id
-        _, status = os.waitpid(pid, 0)
-        pidfd = self._children.pop(pid)
-        self._selector.unregister(pidfd)
-        os.close(pidfd)
-        self._report(Exited(pid, os.waitstatus_to_exitcode(status)))
+    def _reap(self) -> None:
+        """Take leave of whoever ended: our children, and orphans of theirs, which the kernel hands to us."""
+        with contextlib.suppress(BlockingIOError):
+            self._woken.recv(4096)
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            pid: int = ended.si_pid
+            if pid in self._children:  # what it had started must not outlive it; the dead still hold the group's id
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            if pid in self._children:
+                self._children.discard(pid)
+                self._report(Exited(pid, os.waitstatus_to_exitcode(status)))
 
     def _report(self, report: Report) -> None:
         try:
@@ -224,7 +237,9 @@ def main() -> int:
     """`python -m tandem.graph.zygote FD PARENT`."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     os.setsid()
-    die_with_parent(parent)
+    if os.getppid() != parent:
+        return 1
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     set_title("tandem zygote")
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
