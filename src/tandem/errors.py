@@ -139,7 +139,9 @@ def _tree(root: type[ServingError]) -> dict[str, type[ServingError]]:
 _BY_CODE = _tree(ServingError)
 
 
-def error_from_wire(code: str, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> ServingError:
+def error_from_wire(
+    code: str, message: str, *, param: str | None = None, retry_after_s: float | None = None
+) -> ServingError:
     """Rebuild an error that a peer sent. An unknown code (a newer peer) becomes a plain `ServingError`."""
     cls = _BY_CODE.get(code, ServingError)
     if cls is Overloaded and retry_after_s is not None:
