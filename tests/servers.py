@@ -84,6 +84,8 @@ class RealServer:
         return (self._folder / "log").read_text(errors="replace")[-2000:]
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        if shutil.which("setpriv"):  # it dies with the test run, however that ends
+            command = ["setpriv", "--pdeathsig", "KILL", *command]
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
 

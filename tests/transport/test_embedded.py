@@ -1,18 +1,22 @@
 """The embedded planes pass the contracts: in this process, and over a Unix socket."""
 
+import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.bus_contract import BusContract
-from tests.contracts.store_contract import Backend, StoreContract, StoreOutageContract
+from tests.contracts.bus_contract import BusContract, next_message, until_connected
+from tests.contracts.store_contract import Backend, StoreContract, StoreOutageContract, next_event
 from tests.contracts.work_queue_contract import WorkQueueContract
 
+from tandem.errors import Unavailable
 from tandem.transport.embedded import EmbeddedBus, EmbeddedHub, EmbeddedStore
 from tandem.transport.embedded_host import HubServer
 from tandem.transport.embedded_remote import HubConnection, RemoteStore
 from tandem.transport.embedded_remote_bus import RemoteBus
+from tandem.transport.ports import LaneDepth, StoreEvent
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def ttl_s() -> float:
 
 @pytest.fixture
 def ack_wait_s() -> float:
-    return 0.3
+    return 0.6
 
 
 @pytest.fixture
@@ -156,3 +160,85 @@ class TestRemoteWorkQueue(WorkQueueContract):
     async def other(self, bus: RemoteBus, path: Path) -> AsyncIterator[RemoteBus]:
         async for bus in _remote_bus(path):
             yield bus
+
+
+# ── troubles ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_watcher_who_falls_far_behind_starts_afresh(hub: EmbeddedHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tandem.transport.embedded_hub._WATCH_PENDING", 10)
+    store = EmbeddedStore(hub)
+    async with store.watch("/a/") as events:
+        for number in range(100):
+            await store.put(f"/a/{number % 5}", b"%d" % number)
+        await store.delete("/a/0")
+        told: dict[str, bytes] = {}
+        seen = set()
+        while (event := await next_event(events)) != StoreEvent("delete", "/a/0"):
+            seen.add(event.kind)
+            if event.kind == "outage":
+                told.clear()
+            elif event.kind == "put":
+                told[event.key] = event.value
+    del told["/a/0"]
+    assert told == await store.get_prefix("/a/")
+    assert seen == {"put", "outage", "synced"}
+
+
+async def test_a_bus_whose_host_comes_back_empty_goes_on(path: Path) -> None:
+    backend = HubBackend(path)
+    await backend.start()
+    bus = RemoteBus(HubConnection(path))
+    try:
+        await until_connected(bus)
+        queue = await bus.work_queue("prefill", ack_wait_s=5)
+        await queue.put("mine", "held", b"1")
+        (held,) = await queue.take(["mine"], timeout_s=2)
+        async with bus.subscribe("a.*") as messages:
+            taking = asyncio.create_task(queue.take(["idle", "mine"], timeout_s=15))
+            await asyncio.sleep(0.05)
+            await backend.kill()
+            async with asyncio.timeout(5):
+                while bus.connected:
+                    await asyncio.sleep(0.01)
+            await bus.publish("a.b", b"dropped")
+            acking = asyncio.create_task(held.ack())
+            await asyncio.sleep(0.3)
+            await backend.start()
+            await until_connected(bus)
+            await asyncio.sleep(0.5)
+            await bus.publish("a.b", b"heard")
+            assert (await next_message(messages)).payload == b"heard"
+            assert bus.dropped == 1
+            await queue.put("mine", "new", b"2")
+            await acking
+            (delivery,) = await taking
+            assert (delivery.payload, delivery.number) == (b"2", 1)
+            assert await queue.lanes() == {"idle": LaneDepth(0, 0), "mine": LaneDepth(0, 1)}, "the old ack hit nothing"
+    finally:
+        await bus.aclose()
+        await backend.kill()
+
+
+async def test_putting_a_job_where_no_host_is_raises_unavailable(path: Path) -> None:
+    bus = RemoteBus(HubConnection(path))
+    queue = await bus.work_queue("prefill", ack_wait_s=5)
+    with pytest.raises(Unavailable):
+        await queue.put("lane", "job", b"1")
+    before = time.monotonic()
+    assert await queue.take(["lane"], timeout_s=0.1) == []
+    assert not await queue.cancel("job")
+    assert time.monotonic() - before < 1
+    assert not bus.connected
+    await bus.aclose()
+
+
+async def test_a_second_host_on_the_same_path_is_refused(path: Path, backend: HubBackend) -> None:
+    await backend.start()
+    hub = EmbeddedHub()
+    with pytest.raises(Unavailable):
+        await HubServer(hub, path).start()
+    store = RemoteStore(HubConnection(path))
+    await store.put("/a", b"the first one still serves")
+    assert await store.get("/a") == b"the first one still serves"
+    await store.aclose()

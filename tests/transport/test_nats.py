@@ -20,7 +20,7 @@ from tandem.transport.settings import NatsSettings
 
 @pytest.fixture
 def ack_wait_s() -> float:
-    return 0.4
+    return 0.6
 
 
 @pytest.fixture

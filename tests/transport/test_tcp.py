@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import uvloop
 from tests.contracts.request_contract import Endless, RequestContract, collect, echo
 from tests.servers import wait_stopped
 
@@ -343,3 +344,33 @@ async def test_a_caller_cancelled_while_dialling_disturbs_nobody_else(server: Tc
     await client.aclose()
     with pytest.raises(InstanceLost, match="closed"):
         await client.call(server.address, "echo", b"")
+
+
+async def test_a_listener_of_another_version_is_a_protocol_mismatch(client: TcpRequestClient) -> None:
+    async def newer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(encode_frames([Hello("tandem", 2)])))
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(newer, "127.0.0.1", 0)
+    address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    with pytest.raises(ProtocolMismatch, match="speaks protocol 2, ours is 1"):
+        await client.call(address, "echo", b"")
+    listener.close()
+    await asyncio.sleep(0.05)
+
+
+def test_the_plane_runs_on_uvloop_too(folder: Path) -> None:
+    async def main() -> list[list[bytes]]:
+        answers = []
+        for listen in ("127.0.0.1:0", f"unix:{folder}/plane.sock"):
+            server = TcpRequestServer(listen)
+            server.register("echo", echo)
+            await server.start()
+            client = TcpRequestClient()
+            answers.append(await collect(client, server.address, "echo", b"x" * (3 << 20)))
+            await client.aclose()
+            await server.aclose()
+        return answers
+
+    assert uvloop.run(main()) == [[b"x" * (3 << 20)] * 3] * 2

@@ -25,8 +25,9 @@ Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
 ROOT = "/tandem/v1"
-_STEP_TIMEOUT_S = 3.0
-"""Longest wait for one step of the stop that talks to a server."""
+_STEP_TIMEOUT_S = 1.5
+"""Longest wait for one step of the stop that talks to a server. Two of them do, so a stop stays within the
+supervisor's own patience also when the store is away. Seconds."""
 
 
 async def connect(settings: PlaneSettings) -> "ConnectedRuntime":
@@ -116,7 +117,9 @@ class ConnectedRuntime:
             async for answer in answers:
                 yield answer
         except InstanceLost:
-            if card is not None and (view := self._views.get((card.namespace, card.component))):
+            view = None if card is None else self._views.get((card.namespace, card.component))
+            # A live peer may relay that an instance of its own was lost: then the connection still stands.
+            if card is not None and view is not None and not self.client.is_connected(address):
                 view.report_lost(card.instance_id)
             raise
         finally:

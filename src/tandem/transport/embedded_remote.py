@@ -38,9 +38,21 @@ class HubConnection:
     def connected(self) -> bool:
         return self.client.is_connected(self.address)
 
-    async def ask(self, request: wire.Request, answer_type: type[T], *, timeout_s: float = ASK_TIMEOUT_S) -> T:
-        """The one answer to `request`; a host that is not there is dialled until time is over. Raises `Unavailable`."""
-        deadline = time.time() + timeout_s
+    async def ask(
+        self,
+        request: wire.Request,
+        answer_type: type[T],
+        *,
+        timeout_s: float = ASK_TIMEOUT_S,
+        dial_s: float = ASK_TIMEOUT_S,
+    ) -> T:
+        """The one answer to `request`, within `timeout_s`. Raises `Unavailable`.
+
+        Args:
+            dial_s: how long a host that is not there is waited for; it may be coming back.
+        """
+        now = time.time()
+        deadline, give_up = now + timeout_s, now + dial_s
         while True:
             try:
                 stream = await self.client.call(
@@ -50,7 +62,7 @@ class HubConnection:
             except DeadlineExceeded:
                 raise Unavailable(f"the embedded planes at {self.address} do not answer") from None
             except Unavailable:
-                if time.time() + _RETRY_S >= deadline:
+                if time.time() + _RETRY_S >= give_up:
                     raise
             await asyncio.sleep(_RETRY_S)
         try:

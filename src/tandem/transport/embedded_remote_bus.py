@@ -105,7 +105,7 @@ class RemoteBus:
             try:
                 if not self.connected:
                     raise InstanceLost("not connected")
-                await self._connection.ask(wire.Publish(batch), type(None))
+                await self._connection.ask(wire.Publish(batch), type(None), dial_s=0)
             except ServingError as error:
                 self.dropped += len(batch)
                 log.info("hub.publish_dropped messages=%d reason=%r", len(batch), error.message)
@@ -164,7 +164,9 @@ class RemoteWorkQueue:
             left_s = max(0.0, until - time.monotonic())
             try:
                 take = wire.Take(*self.key, list(lanes), left_s)
-                made = await self._connection.ask(take, list[wire.Taken], timeout_s=left_s + ASK_TIMEOUT_S)
+                made = await self._connection.ask(
+                    take, list[wire.Taken], timeout_s=left_s + ASK_TIMEOUT_S, dial_s=left_s
+                )
                 return [RemoteDelivery(self, taken) for taken in made]
             except ServingError as error:
                 log.info("hub.take_broken queue=%s reason=%r", self.key[0], error.message)
@@ -174,7 +176,7 @@ class RemoteWorkQueue:
 
     async def cancel(self, job_id: str) -> bool:
         try:
-            return await self._connection.ask(wire.CancelJob(*self.key, job_id), bool)
+            return await self._connection.ask(wire.CancelJob(*self.key, job_id), bool, dial_s=0)
         except ServingError:
             return False
 
@@ -188,7 +190,7 @@ class RemoteWorkQueue:
     async def tell(self, message: wire.Queued, *, patience_s: float) -> None:
         """Send what needs no answer; over an outage it is repeated in the background for `patience_s`."""
         try:
-            await self._connection.ask(message, type(None))
+            await self._connection.ask(message, type(None), dial_s=0)
         except ServingError:
             if patience_s > 0:
                 task = asyncio.create_task(self._tell_later(message, patience_s), name="hub late ack")

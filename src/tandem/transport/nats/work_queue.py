@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from tandem.errors import ServingError, Unavailable
 from tandem.transport.hub_bus import check_subject
 from tandem.transport.nats.connection import NatsConnection
-from tandem.transport.nats.jetstream import JetStream, JetStreamRefused, nanoseconds
+from tandem.transport.nats.jetstream import STREAM_NOT_FOUND, JetStream, JetStreamRefused, nanoseconds
 from tandem.transport.nats.pull import Pull
 from tandem.transport.ports import Delivery, LaneDepth
 
@@ -151,10 +151,11 @@ class NatsWorkQueue:
             return False
 
     async def lanes(self) -> dict[str, LaneDepth]:
-        await self.ensure_stream()
         try:
             subjects, consumers = await self._jetstream.subjects(), await self._jetstream.consumers()
         except JetStreamRefused as refused:
+            if refused.code == STREAM_NOT_FOUND:
+                return {}
             raise Unavailable(f"NATS does not list the lanes: {refused}") from refused
         # A lane that nobody has asked for yet has messages and no consumer.
         depths = {subject.removeprefix(f"{self.name}."): LaneDepth(held, 0) for subject, held in subjects.items()}
