@@ -1,0 +1,168 @@
+"""Real vLLM beyond the contract: its settings, its processes, and what they leave behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytest.importorskip("vllm")
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(90)]
+
+MODEL = str(Path(__file__).parents[2] / "models" / "tiny-qwen3")
+
+_ZYGOTE = """
+import asyncio, dataclasses, json, os, sys
+from tandem.engines.vllm.process import preload
+preload()
+threads = len(os.listdir("/proc/self/task"))
+sys.path.insert(0, sys.argv[1])
+from tests.contracts.engine_contract import a_prompt, a_request, answer_of
+from tandem.core.request import Grammar
+from tandem.engines.ports import EngineSpec
+from tandem.engines.vllm.engine import VllmEngine
+from tandem.engines.vllm.args import engine_args, parse
+from tandem.engines.vllm.keys import VLLM_KEYS
+
+def spec(roles=("prefill", "decode"), **args):
+    args = {"block_size": 32, "max_model_len": 512, "kv_cache_memory_bytes": 16 << 20, **args}
+    return EngineSpec(model_path=sys.argv[2], served_model_name="m", roles=roles, engine_args=args)
+
+def say(**found):
+    print(json.dumps(found), flush=True)
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        exec(json.loads(line))
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+class Zygote:
+    """A process that has imported vLLM once and runs each test's body in a fork of itself, as a supervisor's does."""
+
+    def __init__(self) -> None:
+        root = str(Path(__file__).parents[2])
+        command = [sys.executable, "-c", _ZYGOTE, root, MODEL]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, body: str) -> dict[str, Any]:
+        """What `body` says first."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(body) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "it ended without a word"
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def close(self) -> None:
+        self._process.communicate(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    process = Zygote()
+    yield process
+    process.close()
+
+
+def test_the_key_table_is_that_of_the_installed_vllm_and_the_guides_settings_parse(zygote: Zygote) -> None:
+    body = """
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+actions = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser())._actions
+keys = {action.dest for action in actions} - {"help"}
+guide = spec(kv_transfer_config='{"kv_connector":"DynamoNixlConnector"}', block_size="128",
+             max_num_batched_tokens=2048, disable_log_requests=True, gpu_memory_utilization=0.95,
+             tensor_parallel_size=1, enable_chunked_prefill=False, enable_prefix_caching="true",
+             hf_overrides={"a": 1}, scheduling_policy="priority")
+parsed = parse(engine_args(guide, cpu=True, engine_id="e"))
+wrong = {}
+for key, value in {"block_size": "many", "dtype": "float1"}.items():
+    try:
+        parse(engine_args(spec(**{key: value}), cpu=True, engine_id="e")).create_engine_config()
+    except Exception as error:
+        wrong[key] = f"{type(error).__name__}: {error}"
+say(missing=sorted(keys - VLLM_KEYS), gone=sorted(VLLM_KEYS - keys), block_size=parsed.block_size, threads=threads,
+    chunked=parsed.enable_chunked_prefill, connector=parsed.kv_transfer_config.kv_connector, wrong=wrong)
+"""
+    found = zygote.run(body)
+    assert (found["missing"], found["gone"]) == ([], []), "paste these into engines/vllm/keys.py"
+    assert found["block_size"] == 128
+    assert found["chunked"] is False
+    assert found["connector"] == "NixlConnector"
+    assert found["wrong"]["block_size"].startswith("ConfigError: vLLM refuses")
+    assert found["wrong"]["dtype"].startswith("ConfigError: vLLM refuses")
+    assert found["threads"] == 1, "a zygote must be single-threaded"
+
+
+def test_an_engine_serves_grammars_and_leaves_nothing_behind(zygote: Zygote) -> None:
+    before = set(os.listdir("/dev/shm"))
+    body = """
+async def main():
+    engine = VllmEngine(spec(roles=()))
+    facts = await engine.load()
+    grammar = Grammar(kind="choice", value='["yes", "no"]')
+    answer = await answer_of(engine.generate(a_request(a_prompt(20), max_tokens=8, grammar=grammar)))
+    try:
+        await answer_of(engine.generate(a_request(a_prompt(20), grammar=Grammar(kind="json_schema", value="{no"))))
+        refused = ""
+    except Exception as error:
+        refused = type(error).__name__
+    home, pids = engine._engine.home.path, engine.process_ids
+    await engine.aclose()
+    await engine.aclose()
+    say(tokens=answer.tokens, stop=answer.last.finish_reason, refused=refused, home=os.path.exists(home), pids=pids,
+        side_channel=facts.side_channel, tasks=len(asyncio.all_tasks()))
+asyncio.run(main())
+"""
+    found = zygote.run(body)
+    assert found["stop"] == "stop"
+    assert found["refused"] == "RequestError"
+    assert found["side_channel"] == ""
+    assert found["home"] is False
+    assert found["tasks"] == 1
+    assert not any(psutil.pid_exists(pid) for pid in found["pids"])
+    assert set(os.listdir("/dev/shm")) <= before
+
+
+def test_an_engine_dies_with_its_worker_also_on_sigkill(zygote: Zygote) -> None:
+    body = """
+async def main():
+    engine = VllmEngine(spec())
+    await engine.load()
+    say(pids=engine.process_ids, worker=os.getpid())
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    found = zygote.run(body)
+    pids = found["pids"]
+    assert all(psutil.pid_exists(pid) for pid in pids)
+    os.kill(found["worker"], signal.SIGKILL)
+    end = time.monotonic() + 2
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
+        assert time.monotonic() < end, "the engine outlived its worker"
+        time.sleep(0.02)
+
+
+def test_a_model_that_is_not_there_is_refused_at_once(zygote: Zygote) -> None:
+    body = """
+async def main():
+    try:
+        await VllmEngine(dataclasses.replace(spec(), model_path="/no/such/model")).load()
+    except Exception as error:
+        say(error=f"{type(error).__name__}: {error}")
+asyncio.run(main())
+"""
+    assert zygote.run(body)["error"] == "ConfigError: there is no model folder /no/such/model"
