@@ -29,6 +29,16 @@ class Signature:
     request: Any = Any
     answer: Any = Any
 
+    @property
+    def wire_request(self) -> Any:
+        """What MessagePack decodes a request to: structs at once, anything else by `typed`."""
+        return _on_the_wire(self.request)
+
+    @property
+    def wire_answer(self) -> Any:
+        """The same for an answer."""
+        return _on_the_wire(self.answer)
+
     @classmethod
     def of(cls, method: Callable[..., Any]) -> "Signature":
         """Read a method's annotations; what is not annotated is `Any`."""
@@ -43,13 +53,18 @@ class Signature:
         return cls(hints.get(names[0], Any) if names else Any, answer)
 
 
+def _on_the_wire(kind: Any) -> Any:
+    members = typing.get_args(kind) or (kind,)
+    return kind if all(isinstance(each, type) and issubclass(each, msgspec.Struct) for each in members) else Any
+
+
 def typed(value: Any, target: Any) -> Any:
     """`value` as `target`: a struct, a pydantic model, or plain data. JSON text is read where text is not meant.
 
     Raises:
         RequestError: it does not fit.
     """
-    if target is Any or (isinstance(target, type) and isinstance(value, target)):
+    if target is Any or isinstance(value, msgspec.Struct) or (isinstance(target, type) and isinstance(value, target)):
         return value
     try:
         if isinstance(value, str) and target is not str:
@@ -82,7 +97,11 @@ async def answers(method: Callable[..., Any], request: Any) -> AsyncGenerator[An
 class LocalClient:
     """Calls a service of this process directly."""
 
-    def __init__(self, name: str, methods: Mapping[str, Callable[..., Any]], enter: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, instance: Any, methods: Mapping[str, Callable[..., Any]], enter: Callable[[], None]
+    ) -> None:
+        self.here = instance
+        """The service itself, for callers that can use what lies behind its endpoints."""
         self._name = name
         self._methods = methods
         self._signatures = {key: Signature.of(method) for key, method in methods.items()}
@@ -164,7 +183,7 @@ class RemoteClient:
             if not cards:
                 raise Unavailable(f"no instance of {self._component}")
             card, answered = choose(cards), False
-            stream = self._runtime.call(card, f"{self._component}/{name}", plain(request), Any)
+            stream = self._runtime.call(card, f"{self._component}/{name}", plain(request), signature.wire_answer)
             try:
                 async for answer in stream:
                     answered = True

@@ -7,7 +7,7 @@ decoder's section should not wait for the decoder's pod to be noticed.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tandem.errors import ConfigError
 from tandem.graph.declare import ServiceInfo, info_of
@@ -17,6 +17,8 @@ from tandem.settings import PlaneSettings, ServiceArgs, SupervisorSettings, Work
 from tandem.settings.document import Deployment, Section, Sourced
 from tandem.settings.fields import fields_of
 from tandem.settings.resolve import Origin, Resolver, did_you_mean
+
+S = TypeVar("S")
 
 OWN_SECTIONS: dict[str, type[Any]] = {"Supervisor": SupervisorSettings, "Planes": PlaneSettings}
 """Sections that belong to no service."""
@@ -56,6 +58,13 @@ class Configured:
     planes: PlaneSettings
     origins: tuple[Origin, ...]
     notices: tuple[str, ...]
+    written: Mapping[type[Any], Any]
+    """Settings of every section that is there, by class: for a service that needs another's."""
+
+    def of(self, cls: type[S]) -> S:
+        """The settings `cls` of whichever service has them; the defaults when no section was written."""
+        found = self.written.get(cls)
+        return found if isinstance(found, cls) else cls()
 
 
 def configure(
@@ -78,9 +87,11 @@ def configure(
     for name, cls in OWN_SECTIONS.items():
         resolver.unknown(deployment.section(name), [cls])
     services: dict[str, ServiceConfig] = {}
+    written: dict[type[Any], Any] = {}
     for name, cls in classes.items():
         if name in graph.services or name in deployment.sections:
             configured = _service(resolver, info_of(cls), deployment.section(name), notices)
+            written.update(configured.settings)
             if name in graph.services:
                 services[name] = configured
     services = {name: services[name] for name in graph.services}
@@ -88,7 +99,7 @@ def configure(
     resolver.raise_faults()
     planes = _with_namespace(own["Planes"], services, deployment)
     origins = tuple(resolver.origins)
-    return Configured(services, own["Supervisor"], planes, origins, tuple(dict.fromkeys(notices)))
+    return Configured(services, own["Supervisor"], planes, origins, tuple(dict.fromkeys(notices)), written)
 
 
 def _service(resolver: Resolver, info: ServiceInfo, section: Section, notices: list[str]) -> ServiceConfig:

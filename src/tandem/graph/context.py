@@ -2,6 +2,11 @@
 
 Several services can share a process, so the mapping shows whichever service is running the code that asks:
 it follows the task, as context variables do.
+
+    service_name, component, namespace, endpoints, worker_id    who it is; worker_id is 0, 1, … within the service
+    config         its YAML section as written                   settings    its resolved dataclasses, by class
+    runtime        the connection to the planes                  drain_timeout_s  while it shuts down
+    engine_args, deployment, planes, stories, others             for the built-in services
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,21 +14,6 @@ from contextvars import ContextVar
 from typing import Any
 
 _current: ContextVar[Mapping[str, Any]] = ContextVar("tandem_service_context")
-
-NAMES = (
-    "config",
-    "service_name",
-    "namespace",
-    "component",
-    "endpoints",
-    "worker_id",
-    "runtime",
-    "lease",
-    "settings",
-    "drain_timeout_s",
-)
-"""config: the section's own keys; settings: its resolved dataclasses by type; worker_id: 0, 1, … within the service.
-"""
 
 
 class DynamoContext(Mapping[str, Any]):

@@ -15,6 +15,7 @@ from tandem.graph.context import enter_context
 from tandem.graph.control import Assign
 from tandem.graph.declare import Hook, info_of
 from tandem.graph.loading import Graph
+from tandem.observe.stories import Stories
 from tandem.runtime.ports import Registration, Runtime
 from tandem.transport.address import host_of
 
@@ -24,7 +25,9 @@ log = logging.getLogger(__name__)
 class Hosted:
     """One service of this process."""
 
-    def __init__(self, cls: type[Any], config: ServiceConfig, assign: Assign, configured: Configured) -> None:
+    def __init__(
+        self, cls: type[Any], config: ServiceConfig, assign: Assign, configured: Configured, stories: Stories
+    ) -> None:
         self.cls = cls
         self.config = config
         self.instance: Any = None
@@ -39,6 +42,8 @@ class Hosted:
             "engine_args": config.engine_args,
             "deployment": assign.deployment,
             "planes": configured.planes,
+            "stories": stories,
+            "others": configured.of,
             "runtime": None,
             "drain_timeout_s": configured.supervisor.drain_timeout_s,
         }
@@ -75,8 +80,9 @@ class House:
     def __init__(self, graph: Graph, configured: Configured, assign: Assign) -> None:
         self._assign = assign
         self._configured = configured
+        stories = Stories()
         self.hosted = {
-            name: Hosted(cls, configured.services[name], assign, configured)
+            name: Hosted(cls, configured.services[name], assign, configured, stories)
             for name, cls in graph.services.items()
             if name in assign.services
         }
@@ -137,7 +143,7 @@ class House:
         if here is not None:
             if here.instance is None:
                 self._build(here)
-            return LocalClient(info.name, here.methods(), lambda: enter_context(here.context))
+            return LocalClient(info.name, here.instance, here.methods(), lambda: enter_context(here.context))
         namespace, component = self._configured.planes.namespace, info.name
         moved = self._assign.depends.get(info.name)
         if moved:
@@ -155,7 +161,8 @@ class House:
             return
         for each in info.endpoints:
             method = getattr(hosted.instance, each.method)
-            runtime.serve(f"{info.name}/{each.name}", Any, Any, _handler(hosted.context, method))
+            wire = Signature.of(method).wire_request
+            runtime.serve(f"{info.name}/{each.name}", wire, Any, _handler(hosted.context, method))
         card = InstanceCard(
             instance_id=runtime.instance_id,
             namespace=runtime.namespace,

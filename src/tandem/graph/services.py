@@ -8,6 +8,7 @@ Importing this module is cheap: each class imports its room when it starts.
 
 from tandem.graph.declare import depends, service
 from tandem.graph.engine_services import EngineService
+from tandem.graph.front_services import FrontendService, ProcessorService, RouterService
 from tandem.settings import DisaggSettings, FrontendSettings, ProcessorSettings, RouterSettings, WorkerSettings
 
 
@@ -26,14 +27,14 @@ class VllmWorker(EngineService):
 
 
 @service(settings=(RouterSettings,), engine_keys="tolerated")
-class Router:
+class Router(RouterService):
     """Chooses a decode worker by where the prompt's KV is."""
 
     worker = depends(VllmWorker)
 
 
 @service(settings=(ProcessorSettings,), engine_keys="tolerated")
-class Processor:
+class Processor(ProcessorService):
     """Text to tokens and back."""
 
     worker = depends(VllmWorker)
@@ -41,7 +42,7 @@ class Processor:
 
 
 @service(settings=(FrontendSettings,))
-class Frontend:
+class Frontend(FrontendService):
     """HTTP in, SSE out."""
 
     processor = depends(Processor)

@@ -5,8 +5,6 @@ from typing import Literal
 
 from tandem.settings.fields import setting
 
-RouterMode = Literal["random", "round-robin", "kv"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendSettings:
@@ -45,13 +43,6 @@ class FrontendSettings:
     access_log: bool = False
     """One line per request. Off: metrics and traces tell the same at less cost."""
 
-    processes: int = 1
-    """Front processes that share the port. One serves a laptop; each takes a core when busy."""
-
-    ready_timeout_s: float = 0.0
-    """Give up when no decode worker came within this time. Seconds; 0 waits for ever, as pods in any start order
-    must."""
-
     def check(self) -> list[str]:
         """What cannot work, in words."""
         faults = []
@@ -61,8 +52,6 @@ class FrontendSettings:
             faults.append(f"endpoint {self.endpoint!r} is not namespace.component.endpoint")
         if self.max_inflight < 1:
             faults.append("max-inflight must be at least 1")
-        if self.processes < 1:
-            faults.append("processes must be at least 1")
         return faults
 
 
@@ -73,20 +62,18 @@ class ProcessorSettings:
     model: str | None = None
     """Folder with tokenizer and chat template. Default: what the workers registered; needed before they are there."""
 
-    router: RouterMode = "round-robin"
-    """How a decode worker is chosen: `random`, `round-robin`, or `kv` (where most of the prompt's KV already is)."""
+    router: str = "round-robin"
+    """How a decode worker is chosen: `random`, `round-robin`, `least-loaded`, `kv` (where most of the prompt's KV
+    already is), or an entry point of group `tandem.routers`."""
 
     min_workers: int = 1
     """Decode workers that must be there before the front door opens. Instances."""
 
-    tool_call_parser: str = "auto"
-    """Which parser finds tool calls: a name, `none`, or `auto` (by the model's chat template)."""
+    tool_call_parser: Literal["auto", "hermes", "none"] = "auto"
+    """Which parser finds tool calls; `auto` goes by the model's chat template."""
 
-    reasoning_parser: str = "auto"
-    """Which parser splits off `<think>`: a name, `none`, or `auto`."""
-
-    chat_template: str | None = None
-    """File to use instead of the model's own chat template."""
+    reasoning_parser: Literal["auto", "qwen3", "none"] = "auto"
+    """Which parser splits off `<think>`; `auto` goes by the model's chat template."""
 
     default_max_tokens: int | None = None
     """Output limit of requests that name none. Tokens; default: all that the model's context leaves."""

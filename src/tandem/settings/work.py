@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from tandem.settings.fields import setting
-from tandem.settings.front import RouterMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +21,7 @@ class WorkerSettings:
     engine: str = "vllm"
     """Which engine: `vllm`, `simulated`, or an entry point of group `tandem.engines`."""
 
-    router: RouterMode = "round-robin"
+    router: str = "round-robin"
     """The Processor's mode; with `kv` the engine publishes its KV events."""
 
     kv_events: bool | None = None

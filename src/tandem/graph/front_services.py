@@ -1,0 +1,396 @@
+"""Frontend, Processor and Router as services: their rooms, wired to settings and to each other.
+
+In one process they hold each other's objects; apart, each endpoint below goes over the request plane and the
+classes at the end stand in for the far side.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from tandem.core.openai_in import ChatCall, CompletionCall
+from tandem.core.openai_out import ChatReply, Completion, Model
+from tandem.core.routing import RouteChoice, RouteRequest
+from tandem.errors import ServingError
+from tandem.graph.clients import LocalClient
+from tandem.graph.context import dynamo_context
+from tandem.graph.declare import (
+    async_on_shutdown,
+    async_on_start,
+    before_connect,
+    endpoint,
+    readiness,
+    status,
+    trace,
+    wait_dead,
+)
+from tandem.graph.engine_services import model_location
+from tandem.settings import FrontendSettings, ProcessorSettings, RouterSettings
+
+log = logging.getLogger(__name__)
+
+_LOOK_INTERVAL_S = 0.5
+_KV_MODES = ("kv", "kv-load", "approx-kv")
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """A request without content."""
+
+
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a processor in another process says of itself."""
+
+    models: list[Model] = []
+    not_ready: str | None = None
+
+
+class Tasks:
+    """Tasks that should never end by themselves: `ended` returns when one does, with the reason."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def add(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Start one."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._over)
+        self._tasks.append(task)
+
+    async def ended(self) -> str:
+        """Why one of them ended."""
+        return await asyncio.shield(self._ended)
+
+    async def cancel(self) -> None:
+        """End them all. Safe to repeat."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and not self._ended.done():
+            self._ended.set_result(f"task {task.get_name()} ended: {task.exception()!r}")
+
+
+class RouterService:
+    """Wires `tandem.router`: one rule over the loads that workers report."""
+
+    tasks: Tasks
+
+    @async_on_start
+    async def start(self) -> None:
+        """Listen to the workers' reports."""
+        settings: RouterSettings = dynamo_context["settings"][RouterSettings]
+        processor: ProcessorSettings = dynamo_context["others"](ProcessorSettings)
+        self.tasks = Tasks()
+        self.router = self._over_rule(settings.custom_router or processor.router, processor.component)
+
+    def _over_rule(self, name: str, component: str) -> Any:
+        """A router over the rule `name`, fed with the reports of `component`."""
+        from tandem.router.service import RuleRouter
+
+        router = RuleRouter(rule(name))
+        runtime = dynamo_context["runtime"]
+        self.tasks.add("load reports", router.listen(runtime.bus, runtime.namespace, component))
+        return router
+
+    @endpoint()
+    async def choose(self, request: RouteRequest) -> AsyncIterator[RouteChoice]:
+        """Which instance takes a request."""
+        yield await self.router.choose(request)
+
+    @endpoint()
+    async def finished(self, request_id: str) -> AsyncIterator[bool]:
+        """A request is over."""
+        self.router.finished(request_id)
+        yield True
+
+    @async_on_shutdown
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self.tasks.cancel()
+
+    @wait_dead
+    async def dead(self) -> str:
+        """A task that must not end ended."""
+        return await self.tasks.ended()
+
+
+class ProcessorService:
+    """Wires `tandem.processor`."""
+
+    router: Any
+    tasks: Tasks
+
+    @async_on_start
+    async def start(self) -> None:
+        """Follow the decode workers; load the tokenizer once the model is known."""
+        from tandem.processor.generate import Generator
+        from tandem.processor.service import Processor, ProcessorOptions
+        from tandem.processor.serving import ServedModels
+
+        settings: ProcessorSettings = dynamo_context["settings"][ProcessorSettings]
+        front: FrontendSettings = dynamo_context["others"](FrontendSettings)
+        runtime, stories = dynamo_context["runtime"], dynamo_context["stories"]
+        self.tasks = Tasks()
+        self.view = runtime.instances(settings.component)
+        models = ServedModels(
+            self.view,
+            component=settings.component,
+            model_path=model_location(settings.model) if settings.model else None,
+            served_model_name=front.served_model_name,
+            min_workers=settings.min_workers,
+        )
+        await models.prepare()
+        self.tasks.add("models", models.follow())
+        generator = Generator(
+            models, self._router_for(settings), runtime.call, stories, max_reroutes=settings.max_reroutes
+        )
+        self.processor = Processor(
+            models,
+            generator,
+            stories,
+            ProcessorOptions(
+                response_form=front.response_form,
+                reasoning_parser=settings.reasoning_parser,
+                tool_call_parser=settings.tool_call_parser,
+                default_max_tokens=settings.default_max_tokens,
+            ),
+        )
+
+    def _router_for(self, settings: ProcessorSettings) -> Any:
+        """Routing by KV is the Router's; the simple modes need no call."""
+        if settings.router in _KV_MODES:
+            if isinstance(self.router, LocalClient):
+                return self.router.here.router
+            if self.router.instance_ids():
+                return FarRouter(self.router)
+        from tandem.router.service import RuleRouter
+
+        runtime, router = dynamo_context["runtime"], RuleRouter(rule(settings.router))
+        self.tasks.add("load reports", router.listen(runtime.bus, runtime.namespace, settings.component))
+        return router
+
+    @endpoint("chat/completions")
+    async def chat(self, call: ChatCall) -> AsyncIterator[ChatReply]:
+        """A chat, for a Frontend in another process."""
+        async with aclosing(self.processor.chat(call)) as replies:
+            async for reply in replies:
+                yield reply
+
+    @endpoint("completions")
+    async def complete(self, call: CompletionCall) -> AsyncIterator[Completion]:
+        """A plain completion, likewise."""
+        async with aclosing(self.processor.complete(call)) as replies:
+            async for reply in replies:
+                yield reply
+
+    @endpoint()
+    async def about(self, _: Nothing) -> AsyncIterator[About]:
+        """What is served, and whether it can be."""
+        yield About(self.processor.models(), self.processor.not_ready())
+
+    @readiness
+    def ready(self) -> bool | str:
+        """When a decode worker is there and its tokenizer is loaded."""
+        return self.processor.not_ready() or True
+
+    @status
+    def report(self) -> dict[str, Any]:
+        """The decode workers as this processor sees them."""
+        return {
+            "models": [model.id for model in self.processor.models()],
+            "instances": [
+                {
+                    "instance": card.instance_id,
+                    "component": card.component,
+                    "address": card.address,
+                    "roles": card.roles,
+                }
+                for card in self.view.all()
+            ],
+        }
+
+    @trace
+    def story(self, request_id: str) -> bytes | None:
+        """How a response was made."""
+        story: bytes | None = dynamo_context["stories"].json(request_id)
+        return story
+
+    @async_on_shutdown
+    async def stop(self) -> None:
+        """Stop following."""
+        await self.tasks.cancel()
+
+    @wait_dead
+    async def dead(self) -> str:
+        """A task that must not end ended."""
+        return await self.tasks.ended()
+
+
+class FrontendService:
+    """Wires `tandem.frontend`: takes the port before anything is connected, opens it at first readiness."""
+
+    processor: Any
+    door: Any = None
+    tasks: Tasks
+
+    @before_connect
+    def reserve(self) -> None:
+        """A busy port is told at once."""
+        from tandem.frontend.server import DoorServer
+
+        self.settings: FrontendSettings = dynamo_context["settings"][FrontendSettings]
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await self.door(scope, receive, send)
+
+        self.server = DoorServer(
+            app,
+            host=self.settings.host,
+            port=self.settings.port,
+            drain_timeout_s=dynamo_context["drain_timeout_s"],
+        )
+        self.server.reserve()
+        self.opened = False
+
+    @async_on_start
+    async def start(self) -> None:
+        """Build the application; the port opens when a request could first be answered."""
+        from tandem.frontend.answering import DoorOptions
+        from tandem.frontend.app import FrontDoor
+
+        self.tasks = Tasks()
+        if isinstance(self.processor, LocalClient):
+            self.behind = self.processor.here.processor
+        else:
+            self.behind = FarProcessor(self.processor)
+            self.tasks.add("processor", self.behind.look())
+        self.door = FrontDoor(
+            self.behind,
+            dynamo_context["stories"],
+            DoorOptions(
+                max_body_bytes=self.settings.max_body_bytes,
+                max_inflight=self.settings.max_inflight,
+                request_timeout_s=self.settings.request_timeout_s,
+                api_key=self.settings.api_key,
+                access_log=self.settings.access_log,
+            ),
+        )
+
+    @readiness
+    async def ready(self) -> bool | str:
+        """When requests can be answered. The first time, the port opens; it stays open."""
+        reason: str | None = self.behind.not_ready()
+        if reason is None and not self.opened:
+            await self.server.open()
+            self.opened = True
+        return reason or True
+
+    @status
+    def report(self) -> dict[str, Any]:
+        """The door, and what goes through it."""
+        host = "127.0.0.1" if self.settings.host in ("0.0.0.0", "::", "") else self.settings.host
+        report: dict[str, Any] = {
+            "requests": self.door.running,
+            "models": [model.id for model in self.behind.models()],
+        }
+        if self.opened:
+            report["door"] = f"http://{host}:{self.server.port}"
+        return report
+
+    @trace
+    def story(self, request_id: str) -> bytes | None:
+        """How a response was made."""
+        story: bytes | None = dynamo_context["stories"].json(request_id)
+        return story
+
+    @async_on_shutdown
+    async def stop(self) -> None:
+        """Accept nobody new, let running requests finish."""
+        await self.server.aclose()
+        if self.door is not None:
+            await self.tasks.cancel()
+
+    @wait_dead
+    async def dead(self) -> str:
+        """A task that must not end ended."""
+        return await self.tasks.ended()
+
+
+class FarProcessor:
+    """A processor in another process, as the front door needs it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._about = About(not_ready="no processor is there yet")
+
+    async def look(self) -> None:
+        """Keep up with what it says of itself."""
+        while True:
+            try:
+                async with aclosing(self._client.about(Nothing())) as answers:
+                    async for about in answers:
+                        self._about = about
+            except ServingError as error:
+                self._about = About(self._about.models, f"no processor answers: {error}")
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+
+    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
+        """See `ProcessorService.chat`."""
+        stream: AsyncGenerator[ChatReply, None] = self._client.chat(call)
+        return stream
+
+    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+        """See `ProcessorService.complete`."""
+        stream: AsyncGenerator[Completion, None] = self._client.complete(call)
+        return stream
+
+    def models(self) -> list[Model]:
+        """As last heard."""
+        return self._about.models
+
+    def not_ready(self) -> str | None:
+        """As last heard."""
+        return self._about.not_ready
+
+
+class FarRouter:
+    """A router in another process, as the processor needs it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def choose(self, request: RouteRequest) -> RouteChoice:
+        """See `RouterService.choose`."""
+        async with aclosing(self._client.choose(request)) as answers:
+            choice: RouteChoice = await anext(answers)
+            return choice
+
+    def finished(self, request_id: str) -> None:
+        """Told without waiting: a router that misses it errs by one request until the next report."""
+        task = asyncio.create_task(self._tell(request_id))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, request_id: str) -> None:
+        try:
+            async with aclosing(self._client.finished(request_id)) as answers:
+                await anext(answers)
+        except ServingError as error:
+            log.debug("router.not_told request_id=%s error=%s", request_id, error)
+
+
+def rule(name: str) -> Any:
+    """The rule called `name`; routing by KV falls back to the load where this version has no such rule."""
+    from tandem.router.registry import rule_named, rule_names
+
+    if name in _KV_MODES and name not in rule_names():
+        log.warning("router.fallback asked=%s used=least-loaded", name)
+        name = "least-loaded"
+    return rule_named(name)
