@@ -1,13 +1,14 @@
 """What every work queue promises. A subclass supplies `bus`, `other` (a second client) and `ack_wait_s`."""
 
 import asyncio
+import itertools
 
 import pytest
 
 from tandem.transport.ports import Bus, Delivery, LaneDepth, WorkQueue
 
-NAME = "prefill"
 LANE = "common"
+_numbers = itertools.count()
 
 
 async def take(queue: WorkQueue, *lanes: str, timeout_s: float = 5.0) -> Delivery:
@@ -20,12 +21,17 @@ class WorkQueueContract:
     """Inherited by a test class per adapter."""
 
     @pytest.fixture
-    async def queue(self, bus: Bus, ack_wait_s: float) -> WorkQueue:
-        return await bus.work_queue(NAME, ack_wait_s=ack_wait_s)
+    def name(self) -> str:
+        """A queue of its own for each test: they may share a server."""
+        return f"prefill-{next(_numbers)}"
 
     @pytest.fixture
-    async def other_queue(self, other: Bus, ack_wait_s: float) -> WorkQueue:
-        return await other.work_queue(NAME, ack_wait_s=ack_wait_s)
+    async def queue(self, bus: Bus, name: str, ack_wait_s: float) -> WorkQueue:
+        return await bus.work_queue(name, ack_wait_s=ack_wait_s)
+
+    @pytest.fixture
+    async def other_queue(self, other: Bus, name: str, ack_wait_s: float) -> WorkQueue:
+        return await other.work_queue(name, ack_wait_s=ack_wait_s)
 
     async def test_a_job_is_taken_by_another_client_and_is_over_when_acked(
         self, queue: WorkQueue, other_queue: WorkQueue, ack_wait_s: float

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
@@ -36,13 +36,20 @@ async def store(backend: EtcdServer) -> AsyncIterator[EtcdStore]:
     await store.aclose()
 
 
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[EtcdServer]:
+    """For the contract, which empties it before each test."""
+    server = EtcdServer()
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.aclose())
+
+
 class TestEtcdStore(StoreContract):
     @pytest.fixture
-    async def backend(self) -> AsyncIterator[EtcdServer]:
-        server = EtcdServer()
-        await server.start()
-        yield server
-        await server.aclose()
+    async def backend(self, shared_server: EtcdServer) -> EtcdServer:
+        await _call(shared_server, "/v3/kv/deleterange", prefix_range(""))
+        return shared_server
 
     @pytest.fixture
     async def other(self, backend: EtcdServer) -> AsyncIterator[EtcdStore]:

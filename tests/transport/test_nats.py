@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,15 @@ async def server() -> AsyncIterator[NatsServer]:
     await server.aclose()
 
 
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[NatsServer]:
+    """For the contracts, which leave it as it is."""
+    server = NatsServer()
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.aclose())
+
+
 async def _bus(server: NatsServer) -> AsyncIterator[NatsBus]:
     bus = NatsBus(NatsSettings(servers=(server.url,)))
     await until_connected(bus)
@@ -50,11 +59,17 @@ async def other(server: NatsServer) -> AsyncIterator[NatsBus]:
         yield bus
 
 
-class TestNatsBus(BusContract):
+class SharedServer:
+    @pytest.fixture
+    def server(self, shared_server: NatsServer) -> NatsServer:
+        return shared_server
+
+
+class TestNatsBus(SharedServer, BusContract):
     pass
 
 
-class TestNatsWorkQueue(WorkQueueContract):
+class TestNatsWorkQueue(SharedServer, WorkQueueContract):
     pass
 
 
