@@ -135,8 +135,10 @@ class Registry:
                     await asyncio.wait([lost], timeout=_LONGEST_RETRY_S)
                     continue
                 waking = asyncio.create_task(self._wake.wait(), name="registry wake")
-                await asyncio.wait([waking, lost], return_when=asyncio.FIRST_COMPLETED)
-                waking.cancel()
+                try:
+                    await asyncio.wait([waking, lost], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waking.cancel()
         finally:
             lost.cancel()
 

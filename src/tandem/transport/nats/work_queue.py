@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 _PULL_S = 5.0
 """Longest single request for a message: a request that got lost is made again after this."""
+_NOW_S = 0.25
+"""How long "only if there is one now" may take. The server may leave such a request open, when somebody else's
+request gets the one message that it had seen waiting."""
 _RETRY_S = 0.2
 _ACK_PATIENCE_S = 60.0
 _REMEMBERED_JOBS = 16384
@@ -250,7 +253,7 @@ class NatsWorkQueue:
             await pull.start()
             for lane in lanes:
                 await pull.ask(lane, expires_s)
-            await pull.wait(expires_s + self.connection.request_timeout_s)
+            await pull.wait(expires_s + self.connection.request_timeout_s if expires_s > 0 else _NOW_S)
             found = await pull.finish()
         except BaseException:
             pull.abandon(self._spawn)
