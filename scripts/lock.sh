@@ -8,6 +8,6 @@ tool=.run/lock-tool
 [ -x "$tool/bin/uv" ] || { python3 -m venv "$tool" && "$tool/bin/pip" install -q --disable-pip-version-check uv; } || die "uv could not be installed."
 "$tool/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-  --override requirements/overrides.txt --extra cpu --extra dev pyproject.toml requirements/torch-needs.in \
+  --override requirements/overrides.txt --extra cpu --extra operator --extra dev pyproject.toml requirements/torch-needs.in \
   --output-file requirements/tandem.lock
 say "Locked $(grep -c '==' requirements/tandem.lock) packages. Run 'make test' before you commit it."

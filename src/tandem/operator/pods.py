@@ -17,10 +17,11 @@ from tandem.operator.types import Group, Raw, Role
 
 
 def role_labels(group: Group, role: str) -> dict[str, str]:
-    """Labels of both families, for pods and for everything that belongs to one role."""
+    """Labels of both families, for pods and for everything of one role; its set's too, for a set's autoscaler."""
     key = group_key(group.namespace, group.name)
     old = {labels.NAME: group.name, labels.ROLE: role, labels.GROUP_KEY: key}
-    return old | {labels.NEW_NAME: group.name, labels.NEW_ROLE: role, labels.NEW_GROUP_KEY: key}
+    sets = {key: group.labels[key] for key in (labels.SET_NAME, labels.NEW_SET_NAME) if key in group.labels}
+    return old | {labels.NEW_NAME: group.name, labels.NEW_ROLE: role, labels.NEW_GROUP_KEY: key} | sets
 
 
 def selector_labels(group: Group, role: str) -> dict[str, str]:
