@@ -25,6 +25,7 @@ Hook = Literal["before_connect", "on_start", "on_shutdown", "liveness", "readine
 EngineKeys = Literal["none", "tolerated", "passed"]
 
 C = TypeVar("C", bound=type[Any])
+L = TypeVar("L")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _INFO = "__tandem_service__"
@@ -32,6 +33,7 @@ _HOOK = "__tandem_hook__"
 _ENDPOINT = "__tandem_endpoint__"
 
 _links: list[tuple[str, str]] = []
+_linked: dict[str, type[Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,25 @@ class ServiceInfo:
     """Attribute → service class."""
 
 
+class Linkable:
+    """What `@service` adds to a class; a base for services whose type checker should know of it."""
+
+    @classmethod
+    def link(cls, other: type[L]) -> type[L]:
+        """Join this service to `other`, and return `other`, so that chains read from left to right."""
+        edge = (info_of(cls).name, info_of(other).name)
+        if edge not in _links:
+            _links.append(edge)
+            _linked.update({info_of(cls).name: cls, info_of(other).name: other})
+        return other
+
+    @classmethod
+    def dynamo_address(cls) -> tuple[str, str]:
+        """(namespace, component) under which it registers."""
+        info = info_of(cls)
+        return info.namespace, info.name
+
+
 class Dependency:
     """What `depends()` leaves in the class; the instance gets a client under the same name."""
 
@@ -77,6 +98,21 @@ def depends(target: type[Any]) -> Any:
     return Dependency(target)
 
 
+@overload
+def service(cls: C) -> C: ...
+@overload
+def service(
+    cls: None = None,
+    *,
+    dynamo: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    name: str | None = None,
+    settings: tuple[type[Any], ...] | None = None,
+    engine_keys: EngineKeys = "none",
+    own_process: bool = False,
+    **accepted: Any,
+) -> Callable[[C], C]: ...
 def service(
     cls: type[Any] | None = None,
     *,
@@ -114,9 +150,9 @@ def service(
             depends=_depends(target),
         )
         setattr(target, _INFO, info)
-        if not hasattr(target, "link"):
-            target.link = classmethod(_link)
-            target.dynamo_address = classmethod(_dynamo_address)
+        for method in ("link", "dynamo_address"):
+            if not hasattr(target, method):
+                setattr(target, method, vars(Linkable)[method])
         return target
 
     return decorate if cls is None else decorate(cls)
@@ -213,27 +249,9 @@ def _hook(kind: Hook, method: F) -> F:
     return method
 
 
-def _link(cls: type[Any], other: type[Any]) -> type[Any]:
-    """Join this service to `other`, and return `other`, so that chains read from left to right."""
-    edge = (info_of(cls).name, info_of(other).name)
-    if edge not in _links:
-        _links.append(edge)
-        _linked.update({info_of(cls).name: cls, info_of(other).name: other})
-    return other
-
-
-_linked: dict[str, type[Any]] = {}
-
-
 def linked_class(name: str) -> type[Any] | None:
     """The class of a service that occurs in a link."""
     return _linked.get(name)
-
-
-def _dynamo_address(cls: type[Any]) -> tuple[str, str]:
-    """(namespace, component) under which it registers."""
-    info = info_of(cls)
-    return info.namespace, info.name
 
 
 def _members(cls: type[Any]) -> dict[str, Any]:

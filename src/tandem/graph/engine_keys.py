@@ -8,7 +8,6 @@ import importlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tandem.engines.registry import engine_for
 from tandem.settings.document import Section
 
 
@@ -29,6 +28,8 @@ def preload(engine: str) -> None:
     if engine == "vllm":
         importlib.import_module("tandem.engines.vllm.process").preload()
         return
+    from tandem.engines.registry import engine_for
+
     offered = getattr(engine_for(engine), "preload", None)
     if offered is not None:
         offered()

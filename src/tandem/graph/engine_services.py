@@ -6,7 +6,7 @@ from typing import Any
 
 from tandem.core.cards import Role
 from tandem.graph.context import dynamo_context
-from tandem.graph.declare import async_on_shutdown, async_on_start, before_connect, status, wait_dead
+from tandem.graph.declare import Linkable, async_on_shutdown, async_on_start, before_connect, status, wait_dead
 from tandem.settings import DisaggSettings, PlaneSettings, WorkerSettings
 from tandem.settings.document import Deployment
 
@@ -24,7 +24,7 @@ def served_name(settings: WorkerSettings, deployment: Deployment) -> str:
     return str(front.value) if front and front.value else Path(settings.model.rstrip("/")).name
 
 
-class EngineService:
+class EngineService(Linkable):
     """What VllmWorker and PrefillWorker share. Not a service by itself."""
 
     role: Role = "decode"

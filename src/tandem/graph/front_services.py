@@ -19,6 +19,7 @@ from tandem.errors import ServingError
 from tandem.graph.clients import LocalClient
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import (
+    Linkable,
     async_on_shutdown,
     async_on_start,
     before_connect,
@@ -76,7 +77,7 @@ class Tasks:
             self._ended.set_result(f"task {task.get_name()} ended: {task.exception()!r}")
 
 
-class RouterService:
+class RouterService(Linkable):
     """Wires `tandem.router`: one rule over the loads that workers report."""
 
     tasks: Tasks
@@ -120,7 +121,7 @@ class RouterService:
         return await self.tasks.ended()
 
 
-class ProcessorService:
+class ProcessorService(Linkable):
     """Wires `tandem.processor`."""
 
     router: Any
@@ -232,7 +233,7 @@ class ProcessorService:
         return await self.tasks.ended()
 
 
-class FrontendService:
+class FrontendService(Linkable):
     """Wires `tandem.frontend`: takes the port before anything is connected, opens it at first readiness."""
 
     processor: Any

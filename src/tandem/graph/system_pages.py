@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from tandem.graph.control import State, What
 from tandem.graph.exposition import merge
@@ -39,6 +40,17 @@ def ready_verdict(slots: Sequence[SlotView], stopping: bool) -> tuple[bool, list
     return True, [f"degraded: {slot.plan.name}: {slot.state.note}" for slot in slots if slot.state.degraded]
 
 
+def merge_stories(pages: Sequence[bytes]) -> dict[str, Any]:
+    """What several processes tell of one request, as one story sorted by time."""
+    stories = [json.loads(page) for page in pages]
+    stages = {json.dumps(stage, sort_keys=True): stage for story in stories for stage in story["stages"]}
+    return {
+        "request_id": stories[0]["request_id"],
+        "stages": sorted(stages.values(), key=lambda stage: float(stage["at"])),
+        "dropped": sum(story.get("dropped", 0) for story in stories),
+    }
+
+
 class SystemPages:
     """Answers for `SystemPort`."""
 
@@ -63,9 +75,10 @@ class SystemPages:
             case ["status"]:
                 return 200, "application/json", json.dumps(await self._status()).encode()
             case ["trace", request_id]:
-                for page in (await self._ask("trace", request_id)).values():
-                    return 200, "application/json", page
-                return text(404, f"no process here remembers request {request_id}")
+                told = list((await self._ask("trace", unquote(request_id))).values())
+                if not told:
+                    return text(404, f"no process here remembers request {request_id}")
+                return 200, "application/json", json.dumps(merge_stories(told)).encode()
             case _:
                 return text(404, "/live /ready /metrics /status /trace/REQUEST_ID")
 
