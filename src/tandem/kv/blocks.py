@@ -1,0 +1,59 @@
+"""What a KV block is called: a hash chained over everything up to its end.
+
+    h(-1) = xxh3(model, LoRA, cache salt)        h(i) = xxh3(tokens of block i, seed = h(i-1))
+
+Equal names mean equal tokens from the first one on, for the same model, LoRA and tenant; so a name alone
+finds a prefix, and tenants with different salts share nothing. 64 bits: among ten million blocks two
+collide with a chance of 3 in a million, and then a request goes to a worker that has to compute a little
+more; nothing is ever read by these names. Only full blocks have one.
+"""
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from xxhash import xxh3_64_intdigest
+
+Hashes = NDArray[np.uint64]
+"""Names of blocks, in prompt order."""
+
+_TOKEN_BYTES = 4
+_NOBODY = 0
+"""Never a block's name: the index marks free places with it."""
+
+
+def chain_root(model: str, *, lora_name: str | None = None, cache_salt: str | None = None) -> int:
+    """Where a chain of blocks begins. Each part is told from the next, so that no two lists of parts look alike."""
+    parts = (model, lora_name, cache_salt)
+    return xxh3_64_intdigest("\0".join("-" if p is None else f"+{len(p)}:{p}" for p in parts).encode())
+
+
+def block_hashes(token_ids: Sequence[int], block_size_tokens: int, root: int) -> Hashes:
+    """Names of the full blocks of a prompt (or of the tokens that follow a block called `root`).
+
+    Raises:
+        OverflowError: a token id below 0 or above 2**32 - 1.
+    """
+    count = len(token_ids) // block_size_tokens
+    names = np.empty(count, np.uint64)
+    view = memoryview(array("I", token_ids)).cast("B")
+    step = block_size_tokens * _TOKEN_BYTES
+    name = root
+    for i in range(count):
+        name = xxh3_64_intdigest(view[i * step : (i + 1) * step], name) or 1
+        names[i] = name
+    return names
+
+
+def to_bytes(names: Hashes) -> bytes:
+    """For the wire: little-endian, eight bytes each."""
+    return names.astype("<u8", copy=False).tobytes()
+
+
+def from_bytes(raw: bytes) -> Hashes:
+    """Back from the wire. Raises ValueError when the length is not a multiple of eight or a name is no name."""
+    names = np.frombuffer(raw, "<u8").astype(np.uint64, copy=False)
+    if names.size and not names.all():
+        raise ValueError("a block cannot be called 0")
+    return names
