@@ -12,6 +12,7 @@ from pathlib import Path
 # Each module is run as `python -m MODULE PAGE [--check]` and exits 1 when the page is out of date.
 GENERATED = {
     "docs/reference/metrics.md": "tandem.observe.reference",
+    "docs/reference/settings.md": "tandem.settings.reference",
 }
 
 

@@ -125,11 +125,15 @@ class Host:
         }
         self.serves: list[Serve] = []
 
-    def serve(self, *arguments: str, cwd: Path | None = None, system_port: int = 0, **env: str) -> Serve:
+    def serve(
+        self, *arguments: str, cwd: Path | None = None, system_port: int = 0, env: dict[str, str] | None = None
+    ) -> Serve:
         """Start a `tandem serve`."""
         log = self.folder / f"serve-{len(self.serves)}.log"
         port = system_port or free_port()
-        serve = Serve(list(arguments), cwd=cwd or self.folder, env={**self.env, **env}, log=log, system_port=port)
+        serve = Serve(
+            list(arguments), cwd=cwd or self.folder, env={**self.env, **(env or {})}, log=log, system_port=port
+        )
         self.serves.append(serve)
         return serve
 

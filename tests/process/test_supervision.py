@@ -212,5 +212,5 @@ def test_a_taken_system_port_is_replaced_and_said(graph: Host) -> None:
 
 
 def test_etcd_without_nats_is_said(graph: Host) -> None:
-    serve = graph.serve("own:Idle", ETCD_ENDPOINTS="http://127.0.0.1:1")
+    serve = graph.serve("own:Idle", env={"ETCD_ENDPOINTS": "http://127.0.0.1:1"})
     serve.said("NATS_SERVER is not set: the bus stays embedded and reaches this host only")

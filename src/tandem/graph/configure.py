@@ -90,7 +90,9 @@ def configure(
     written: dict[type[Any], Any] = {}
     for name, cls in classes.items():
         if name in graph.services or name in deployment.sections:
-            configured = _service(resolver, info_of(cls), deployment.section(name), notices)
+            configured = _service(
+                resolver, info_of(cls), deployment.section(name), notices, started=name in graph.services
+            )
             written.update(configured.settings)
             if name in graph.services:
                 services[name] = configured
@@ -102,8 +104,10 @@ def configure(
     return Configured(services, own["Supervisor"], planes, origins, tuple(dict.fromkeys(notices)), written)
 
 
-def _service(resolver: Resolver, info: ServiceInfo, section: Section, notices: list[str]) -> ServiceConfig:
-    settings = {cls: resolver.settings(cls, section) for cls in info.settings or ()}
+def _service(
+    resolver: Resolver, info: ServiceInfo, section: Section, notices: list[str], *, started: bool
+) -> ServiceConfig:
+    settings = {cls: resolver.settings(cls, section, whole=started) for cls in info.settings or ()}
     ours = {name for cls in settings for field in fields_of(cls) for name in (field.name, *field.aliases)}
     if info.settings is not None:
         keys = _allowed(info, settings)

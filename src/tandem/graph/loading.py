@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from tandem.errors import ConfigError
 from tandem.graph.declare import info_of, is_service, linked_class, links
 from tandem.graph.pruning import closure, prune
+
+GROUP = "tandem.services"
+"""Entry points of packages that bring services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ def load_entry(target: str, working_dir: Path) -> type[Any]:
     """
     module_name, _, attribute = target.partition(":")
     if not attribute:
-        raise ConfigError(f"{target!r} names no service: write module:Service or path/file.py:Service")
+        return _plugged_in(target)
     root = str(working_dir.resolve())
     if sys.path[:1] != [root]:
         sys.path.insert(0, root)
@@ -49,6 +53,22 @@ def load_entry(target: str, working_dir: Path) -> type[Any]:
         raise ConfigError(f"{target} is no service: decorate the class with @service()")
     assert isinstance(found, type)
     return found
+
+
+def _plugged_in(name: str) -> type[Any]:
+    """A service that an installed package offers as an entry point of group `tandem.services`."""
+    from importlib.metadata import entry_points
+
+    offered = entry_points(group=GROUP)
+    for point in offered:
+        if point.name == name:
+            found = _checked(point.load, f"{name} ({point.value})")
+            if not is_service(found):
+                raise ConfigError(f"{point.value} is no service: decorate the class with @service()")
+            assert isinstance(found, type)
+            return found
+    installed = f"; installed ones are {', '.join(sorted(offered.names))}" if offered.names else ""
+    raise ConfigError(f"{name!r} names no service: write module:Service or path/file.py:Service{installed}")
 
 
 def graph_of(entry: type[Any], only: str | None = None) -> Graph:
@@ -91,13 +111,20 @@ def _collect(cls: type[Any], into: dict[str, type[Any]]) -> None:
 
 def _import_module(name: str, root: str) -> Any:
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
+        return _checked(lambda: importlib.import_module(name), name)
+    except ConfigError as error:
+        missing = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
+        if missing and (name == missing or name.startswith(missing + ".")):
             raise ConfigError(f"no module {name!r} in {root} or on the Python path") from error
-        raise ConfigError(f"importing {name} failed: {error}") from error
+        raise
+
+
+def _checked(load: Callable[[], Any], what: str) -> Any:
+    """Run code that is not ours; whatever it raises is told in one line."""
+    try:
+        return load()
     except Exception as error:
-        raise ConfigError(f"importing {name} failed: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"importing {what} failed: {type(error).__name__}: {error}") from error
 
 
 def _import_file(path: str, working_dir: Path) -> Any:

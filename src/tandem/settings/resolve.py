@@ -39,8 +39,11 @@ class Resolver:
     faults: list[str] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
 
-    def settings(self, cls: type[T], section: Section) -> T:
-        """The settings of `cls` from `section`. On a fault its default stands in, and `raise_faults` tells."""
+    def settings(self, cls: type[T], section: Section, *, whole: bool = True) -> T:
+        """The settings of `cls` from `section`. On a fault its default stands in, and `raise_faults` tells.
+
+        With `whole` off, only the values that are there are judged, not whether they suffice together.
+        """
         values: dict[str, Any] = {}
         for setting in fields_of(cls):
             sourced = self._find(setting, section)
@@ -55,7 +58,7 @@ class Resolver:
             self._remember(section.name, setting, values[setting.name], sourced.origin)
         made = cls(**values)
         check = getattr(made, "check", None)
-        if check is not None:
+        if check is not None and whole:
             self.faults += [f"{section.name}: {fault}" for fault in check()]
         return made
 
