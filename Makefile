@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup run test check format docs acceptance bench test-gpu lock wheel test-wheel clean quiet-setup
+.PHONY: help setup run test check format docs acceptance bench test-gpu test-kube lock wheel test-wheel clean quiet-setup
 .DEFAULT_GOAL := help
 
 ## List the targets.
@@ -55,6 +55,10 @@ bench: quiet-setup
 ## Run the tests that need a CUDA GPU.
 test-gpu: quiet-setup
 	@$(BIN)/pytest -m gpu $(ARGS)
+
+## Run the tests against a Kubernetes API server: KUBECONFIG names one, or KUBEBUILDER_ASSETS holds its binaries.
+test-kube: quiet-setup
+	@$(BIN)/pytest -m kube $(ARGS)
 
 ## Write the lock file anew, with the newest versions that fit together.
 lock:

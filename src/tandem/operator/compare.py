@@ -7,7 +7,9 @@ differently: that is applied once, and then remembered (`Memo`) until the object
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import orjson
@@ -70,4 +72,21 @@ def is_part_of(wish: Any, found: Any) -> bool:
         if any(isinstance(item, dict) and "uid" in item for item in wish):  # owners: others may have joined
             return all(any(is_part_of(item, other) for other in found) for item in wish)
         return len(wish) == len(found) and all(map(is_part_of, wish, found))
-    return bool(wish == found)
+    return bool(wish == found) or _same_quantity(wish, found)
+
+
+def _same_quantity(wish: Any, found: Any) -> bool:
+    """The server spells quantities its own way: 1000m becomes 1, and 1024Mi becomes 1Gi."""
+    if isinstance(wish, bool) or not isinstance(found, str) or not isinstance(wish, (str, int, float)):
+        return False
+    amounts = [_QUANTITY.fullmatch(str(value)) for value in (wish, found)]
+    if amounts[0] is None or amounts[1] is None:
+        return False
+    first, second = (Fraction(m["number"]) * _SCALES[m["suffix"] or ""] for m in amounts if m is not None)
+    return first == second
+
+
+_SCALES = {"n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "": Fraction(1)}
+_SCALES |= {suffix: Fraction(1000 ** (power + 1)) for power, suffix in enumerate("kMGTPE")}
+_SCALES |= {f"{suffix}i": Fraction(1024 ** (power + 1)) for power, suffix in enumerate("KMGTPE")}
+_QUANTITY = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<suffix>n|u|m|k|[KMGTPE]i|[MGTPE])?")

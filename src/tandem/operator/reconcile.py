@@ -87,6 +87,7 @@ class GroupReconciler:
             status = group_status(group, views, restart=why, now=self._now())
             await self._tell(item, group, status)
             group = msgspec.structs.replace(group, status=status)
+            item = self._cache.get(KIND, *key) or item
         plan = plan_children(group, seen)
         if plan.faults:
             await self._tell(item, group, invalid_status(group, plan.faults, self._now()))

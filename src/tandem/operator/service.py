@@ -233,8 +233,7 @@ class Operator:
             stop_flag=self._stop,
             **scope,
         )
-        if not self._stop.is_set():
-            raise RuntimeError("kopf ended without being told to")
+        self._stop.set()  # kopf ends without an error on a signal only, whose handler it takes from us
 
     async def _unless_stopped(self, work: Awaitable[None]) -> bool:
         """Do something until it ends or we are told to stop; returns whether it ended by itself."""

@@ -1,0 +1,167 @@
+"""Groups on a real API server: the guide's file, and the life of a group after it."""
+
+from pathlib import Path
+
+import yaml
+from tests.kube.cluster import Cluster, until
+from tests.operator.builders import DEPLOYMENT, LWS, pod, role
+
+from tandem.operator.api import url_of
+from tandem.operator.seen import at
+from tandem.operator.types import Raw
+
+GUIDE = Path(__file__).parents[2] / "deploy" / "guide"
+
+
+def the_guides_group() -> Raw:
+    found: Raw = yaml.safe_load((GUIDE / "05-dynamo.yaml").read_text())
+    for item in found["spec"]["roles"]:
+        item["template"]["spec"]["containers"][0]["image"] = "tandem"
+    return found
+
+
+async def test_the_guides_file_as_it_stands(cluster: Cluster) -> None:
+    document = the_guides_group()
+    document["metadata"]["namespace"] = cluster.namespace
+    await cluster.api.create(url_of("RoleBasedGroup", cluster.namespace), document)
+    await cluster.ready("dynamo-pd")
+    sizes = {
+        name: (await cluster.must("StatefulSet", name))["spec"]["replicas"]
+        for name in await cluster.names("StatefulSet")
+    }
+    assert sizes == {"dynamo-pd-decoder": 1, "dynamo-pd-prefill": 2, "dynamo-pd-processor": 1}
+    found = (await cluster.must("Pod", "dynamo-pd-processor-0"))["metadata"]["labels"]
+    service = yaml.safe_load((GUIDE / "06-service.yaml").read_text())
+    assert service["spec"]["selector"].items() <= found.items()
+    container = (await cluster.must("Pod", "dynamo-pd-prefill-1"))["spec"]["containers"][0]
+    wanted = document["spec"]["roles"][1]["template"]["spec"]["containers"][0]
+    assert [e for e in container["env"] if e in wanted["env"]] == wanted["env"]
+    assert container["command"] == wanted["command"]
+    assert (await cluster.must("RoleBasedGroup", "dynamo-pd"))["metadata"].get("finalizers") is None
+
+
+async def test_dependencies_gate_the_start(cluster: Cluster) -> None:
+    cluster.held = lambda pod: "-a-" in pod["metadata"]["name"]
+    await cluster.group("g", role("a"), role("b", dependencies=["a"]), role("free"))
+    await until(lambda: cluster.get("StatefulSet", "g-free"))
+    found = await cluster.not_ready("g")
+    await until(lambda: _says(cluster, "g", "role a: 0/1 ready; role b: waiting for a"))
+    assert found["reason"] == "RoleNotReady"
+    assert await cluster.get("StatefulSet", "g-b") is None
+    cluster.held = lambda pod: False
+    await cluster.ready("g")
+    assert await cluster.events("g") == ["DependencyNotMet", "Succeed"]
+
+
+async def _says(cluster: Cluster, name: str, message: str) -> bool:
+    return (await cluster.condition("RoleBasedGroup", name)).get("message") == message
+
+
+async def test_deleting_a_group_takes_all_of_it_along(cluster: Cluster) -> None:
+    await cluster.group("g", role("a"), role("web", workload=DEPLOYMENT), role("w", workload=LWS))
+    await until(lambda: cluster.get("LeaderWorkerSet", "g-w"))
+    await until(lambda: cluster.get("Pod", "g-a-0"))
+    await cluster.delete("RoleBasedGroup", "g")
+
+    async def gone() -> bool:
+        kinds = ("StatefulSet", "Deployment", "LeaderWorkerSet", "Service", "Pod", "ControllerRevision")
+        left = [name for kind in kinds for name in await cluster.names(kind)]
+        return not left and "g-a" not in await cluster.names("ConfigMap")
+
+    await until(gone, limit_s=40)
+
+
+async def test_edited_and_deleted_children_come_back(cluster: Cluster) -> None:
+    await cluster.group("g", role("a", replicas=2))
+    await cluster.ready("g")
+    await cluster.patch("StatefulSet", "g-a", {"op": "replace", "path": "/spec/replicas", "value": 5})
+    await cluster.patch("ConfigMap", "g-a", {"op": "replace", "path": "/data/config.yaml", "value": "mine"})
+    await cluster.delete("Service", "s-g-a")
+
+    async def restored() -> bool:
+        workload, config = await cluster.must("StatefulSet", "g-a"), await cluster.must("ConfigMap", "g-a")
+        mended = workload["spec"]["replicas"] == 2 and config["data"]["config.yaml"] != "mine"
+        return mended and await cluster.get("Service", "s-g-a") is not None
+
+    await until(restored)
+
+
+async def test_foreign_namesakes_are_left_alone_and_named(cluster: Cluster) -> None:
+    spec = {"selector": {"app": "mine"}, "ports": [{"port": 80}]}
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s-g-a"}, "spec": spec}
+    await cluster.api.create(url_of("Service", cluster.namespace), body)
+    await cluster.group("g", role("a"), role("b"))
+    await until(
+        lambda: _says(cluster, "g", "role a: Service s-g-a exists and is not this group's: delete or rename it")
+    )
+    assert (await cluster.must("Service", "s-g-a"))["spec"]["selector"] == {"app": "mine"}
+    assert await cluster.get("StatefulSet", "g-b") is not None
+    await cluster.delete("Service", "s-g-a")
+    await cluster.group("g", role("a"), role("b", minReadySeconds=0, replicas=2))
+    await cluster.ready("g")
+
+
+async def test_a_role_that_is_gone_is_cleaned_up(cluster: Cluster) -> None:
+    await cluster.group("g", role("a"), role("b"))
+    await cluster.ready("g")
+    await cluster.group("g", role("a"))
+    await until(lambda: _none(cluster, "StatefulSet", "g-b"))
+    await until(lambda: _none(cluster, "Service", "s-g-b"))
+    await cluster.ready("g")
+    status = (await cluster.must("RoleBasedGroup", "g"))["status"]
+    assert [item["name"] for item in status["roleStatuses"]] == ["a"]
+
+
+async def _none(cluster: Cluster, kind: str, name: str) -> bool:
+    return await cluster.get(kind, name) is None
+
+
+async def test_what_slips_past_admission_becomes_a_condition(cluster: Cluster) -> None:
+    await cluster.group("g", role("a"))
+    await cluster.ready("g")
+    before = (await cluster.must("StatefulSet", "g-a"))["metadata"]["resourceVersion"]
+    await cluster.group("g", role("a", dependencies=["x"]))
+    found = await cluster.not_ready("g")
+    assert found["reason"] == "InvalidSpec"
+    assert found["message"] == 'spec.roles[0].dependencies: role "a" depends on "x", which is not in the group (a)'
+    assert (await cluster.must("StatefulSet", "g-a"))["metadata"]["resourceVersion"] == before
+    await cluster.group("g", role("a"))
+    await cluster.ready("g")
+
+
+async def test_a_template_the_server_refuses_is_told_with_its_words(cluster: Cluster) -> None:
+    bad = pod(restartPolicy="Never")
+    await cluster.group("g", role("a", template=bad), role("b"))
+
+    async def told() -> bool:
+        return 'Unsupported value: "Never"' in (await cluster.condition("RoleBasedGroup", "g")).get("message", "")
+
+    await until(told, lambda: cluster.condition("RoleBasedGroup", "g"))
+    assert await cluster.get("StatefulSet", "g-b") is not None
+
+
+async def test_kinds_of_others(cluster: Cluster) -> None:
+    policy: Raw = {"kubeScheduling": {}}
+    lws = {"size": 2, "patchLeaderTemplate": {"metadata": {"labels": {"lead": "1"}}}}
+    await cluster.group("g", role("w", replicas=2, workload=LWS, leaderWorkerSet=lws), podGroupPolicy=policy)
+    await until(lambda: cluster.get("LeaderWorkerSet", "g-w"))
+    made = (await cluster.must("LeaderWorkerSet", "g-w"))["spec"]["leaderWorkerTemplate"]
+    assert made["leaderTemplate"]["metadata"]["labels"]["lead"] == "1"
+    path = f"/apis/scheduling.x-k8s.io/v1alpha1/namespaces/{cluster.namespace}/podgroups/g"
+    assert (await cluster.api.request("GET", path))["spec"] == {"minMember": 4, "scheduleTimeoutSeconds": 60}
+    ready = {"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2}
+    status = {"status": {**ready, "conditions": [{"type": "Available", "status": "True"}]}}
+    await cluster.api.patch(f"{url_of('LeaderWorkerSet', cluster.namespace, 'g-w')}/status", status)
+    await cluster.ready("g")
+
+
+async def test_profiles_join_and_are_watched(cluster: Cluster) -> None:
+    name = f"p-{cluster.namespace}"
+    await cluster.group("g", role("a", engineRuntimes=[{"profileName": name}]))
+    assert "does not exist" in (await cluster.not_ready("g"))["message"]
+    await cluster.write("ClusterEngineRuntimeProfile", name, {"containers": [{"name": "side", "image": "x"}]})
+    await cluster.ready("g")
+    containers = (await cluster.must("Pod", "g-a-0"))["spec"]["containers"]
+    assert [item["name"] for item in containers] == ["main", "side"]
+    assert at(containers[1], "env")[0]["name"] == "GROUP_NAME"
+    await cluster.api.request("DELETE", url_of("ClusterEngineRuntimeProfile", None, name))
