@@ -44,6 +44,11 @@ class ChatWriter:
         self._calls = 0
         self.reasoning_tokens = 0
 
+    @property
+    def plain(self) -> bool:
+        """Whether text is passed on as it is from here on."""
+        return self._tools is None and (self._thinking is None or self._thinking.over)
+
     def deltas(self, piece: Piece) -> list[Delta]:
         """What this piece adds. A finished sequence's last deltas hold whatever was held back."""
         ended = piece.finish_reason is not None
@@ -105,6 +110,10 @@ class ChatStream:
     def chunks(self, piece: Piece) -> list[ChatChunk]:
         """What this piece adds. A sequence's first chunk says who speaks, its last one why it ended."""
         writer, index = self._writers[piece.index], piece.index
+        if writer.plain and piece.finish_reason is None and piece.logprobs is None and index in self._begun:
+            # Nearly every chunk of nearly every answer: text that nobody looks into.
+            choice = ChunkChoice(index=index, delta=Delta(content=piece.text))
+            return [self._envelope.chunk([choice], self._envelope.usage_on_chunks)]
         deltas, finish, logprobs = writer.deltas(piece), writer.finish(piece), writer.logprobs(piece)
         if not deltas and (finish is not None or logprobs is not None):
             deltas = [Delta()]

@@ -44,14 +44,13 @@ class Envelope:
         self._form = form
         options = request.stream_options
         self._include = options is not None and options.include_usage
+        self._no_usage: UnsetType | None = None if self._include else UNSET
         self._continuous = self._include and options is not None and options.continuous_usage_stats
 
     @property
     def usage_on_chunks(self) -> Usage | UnsetType | None:
         """What each chunk says of usage. OpenAI: null on all but the last, when usage was asked for at all."""
-        if self._continuous:
-            return self.usage()
-        return None if self._include else UNSET
+        return self.usage() if self._continuous else self._no_usage
 
     @property
     def usage_at_end(self) -> bool:

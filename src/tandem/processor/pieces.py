@@ -1,21 +1,21 @@
 """A worker's outputs to pieces of text: detokenizing and stop strings of one sequence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from tandem.core.request import FinishReason, GenerateOutput, TokenLogprobs
 from tandem.processor.detokenize import Detokenizer
 from tandem.processor.stop import StopStrings
 
 
-@dataclass(slots=True)
-class Piece:
+class Piece(msgspec.Struct, gc=False):
     """What one output adds to a sequence's answer. Exactly the last one has a `finish_reason`."""
 
     index: int
     """Which sequence, counted as OpenAI's `choices[].index`."""
     text: str
-    token_ids: Sequence[int] = ()
+    token_ids: list[int] = []
     logprobs: list[TokenLogprobs] | None = None
     prompt_logprobs: list[TokenLogprobs | None] | None = None
     finish_reason: FinishReason | None = None
@@ -58,7 +58,7 @@ class SequenceText:
 
     def feed(self, output: GenerateOutput) -> Piece | None:
         """What the client gets for this output; None when there is nothing yet (half a character)."""
-        ids: Sequence[int] = output.token_ids
+        ids = output.token_ids
         finish: FinishReason | None = output.finish_reason
         self.output_tokens += len(ids)
         if self.cached_tokens is None:

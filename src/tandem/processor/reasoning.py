@@ -38,6 +38,11 @@ class ThinkSplitter:
         """Whether the text so far ends inside the thought."""
         return self._state == "thinking"
 
+    @property
+    def over(self) -> bool:
+        """Whether all further text is content, as it comes."""
+        return self._state == "content"
+
     def feed(self, text: str) -> Split:
         """What `text` adds to each side; what could still be a tag or a newline next to one is held back."""
         if self._state == "content":
