@@ -11,10 +11,13 @@ from tests.processor.fakes import Answer, House, a_card, a_house, an_origin, say
 from tandem.core.openai_in import ChatCall, ChatRequest, Origin
 from tandem.core.openai_out import ChatChunk, ChatCompletion
 from tandem.core.request import GenerateOutput, GenerateRequest, Grammar, Sampling
+from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.errors import EngineFailed, InstanceLost, KvTransferFailed, Overloaded, RequestError, ServingError
 from tandem.observe import metrics
+from tandem.processor.generate import Generator
 from tandem.processor.model import TextModel
 from tandem.processor.rules import after_loss, continued, replay_note
+from tandem.processor.service import Processor
 
 TEXT = "One two three four five six seven."
 
@@ -160,6 +163,30 @@ async def test_closing_the_answer_cancels_the_call(text_model: TextModel, closin
     await stream.aclose()
     assert house.workers.open == 0
     assert [s.name for s in house.stories.get("r-1") or ()][-1] == "cancelled"
+
+
+@pytest.mark.parametrize("trouble", ["away", "asleep", "confused"])
+async def test_a_router_in_trouble_costs_the_best_choice_only(
+    text_model: TextModel, closing: list[House], trouble: str
+) -> None:
+    house = await a_house(text_model, saying(text_model, TEXT))
+    closing.append(house)
+
+    class Router:
+        async def choose(self, request: RouteRequest) -> RouteChoice:
+            if trouble == "away":
+                raise InstanceLost("the router is gone")
+            if trouble == "asleep":
+                await asyncio.Event().wait()
+            return RouteChoice(instance_id="somebody", rule="mine")
+
+        def finished(self, request_id: str) -> None:
+            pass
+
+    generator = Generator(house.models, Router(), house.workers.call, house.stories, router_timeout_s=0.01)
+    house.processor = Processor(house.models, generator, house.stories)
+    assert await text(house, a_chat()) == TEXT
+    assert sum(child.value for child in metrics.FALLBACKS.children.values()) == 1
 
 
 @pytest.mark.parametrize(

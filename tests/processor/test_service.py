@@ -11,7 +11,7 @@ from tests.processor.fakes import Answer, House, a_house, an_origin, saying
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest
 from tandem.core.openai_out import ChatChunk, ChatCompletion, Completion
 from tandem.core.request import GenerateOutput, GenerateRequest, TokenLogprobs
-from tandem.errors import ContextTooLong, ModelNotFound, RequestError, Unavailable
+from tandem.errors import ConfigError, ContextTooLong, ModelNotFound, RequestError, Unavailable
 from tandem.processor.model import TextModel
 from tandem.processor.service import ProcessorOptions
 
@@ -343,6 +343,11 @@ async def test_the_template_hears_about_thinking(house: MakeHouse, text_model: T
         await chat(one, **fields)
     prompts = [text_model.decode(request.prompt_token_ids) for _, request in one.workers.calls]
     assert all(prompt.endswith("<think>\n\n</think>\n\n") for prompt in prompts)
+
+
+def test_a_parser_that_is_not_there_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="reasoning_parser 'r1' is not there; choose from auto, qwen3, none"):
+        ProcessorOptions(reasoning_parser="r1")
 
 
 class TestModels:

@@ -5,7 +5,9 @@ own business). Before the first token the same request goes to another instance;
 tokens so far do. A worker's stream that ends without a finish reason is a lost worker.
 """
 
+import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -16,7 +18,7 @@ import msgspec
 from tandem.core.cards import InstanceCard
 from tandem.core.openai_in import Origin
 from tandem.core.request import GenerateOutput, GenerateRequest
-from tandem.core.routing import RouteRequest
+from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.errors import InstanceLost, Overloaded, ServingError, Unavailable
 from tandem.observe import metrics, stages
 from tandem.observe.stories import Stories
@@ -68,6 +70,7 @@ class Generator:
         endpoint: str = "generate",
         max_reroutes: int = 3,
         reroute_wait_s: float = 30.0,
+        router_timeout_s: float = 1.0,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +79,7 @@ class Generator:
             endpoint: what decode workers call their endpoint for `GenerateRequest`s.
             max_reroutes: how often one sequence is sent elsewhere.
             reroute_wait_s: how long a request that lost its only worker waits for another one.
+            router_timeout_s: how long a router may think; then any instance is taken.
         """
         self._models = models
         self._router = router
@@ -84,6 +88,7 @@ class Generator:
         self._endpoint = endpoint
         self._max_reroutes = max_reroutes
         self._reroute_wait_s = reroute_wait_s
+        self._router_timeout_s = router_timeout_s
         self._wall_clock = wall_clock
         self._clock = clock
         self._itl = metrics.ITL_SECONDS.labels()
@@ -178,15 +183,14 @@ class Generator:
     ) -> tuple[InstanceCard, str | None]:
         """An instance for a prompt, and the prefill instance that the router hints at."""
         count = len(prompt.sequences) if sequences is None else sequences
-        choice = await self._router.choose(
-            RouteRequest(
-                request_id=route_id,
-                candidates=[card.instance_id for card in cards],
-                token_ids=prompt.token_ids,
-                sequences=count,
-                cache_salt=prompt.cache_salt,
-            )
+        ask = RouteRequest(
+            request_id=route_id,
+            candidates=[card.instance_id for card in cards],
+            token_ids=prompt.token_ids,
+            sequences=count,
+            cache_salt=prompt.cache_salt,
         )
+        choice = await self._asked(ask)
         self._stories.add(
             origin.request_id,
             stages.ROUTED,
@@ -197,6 +201,19 @@ class Generator:
             sequences=count,
         )
         return next(card for card in cards if card.instance_id == choice.instance_id), choice.prefill_hint
+
+    async def _asked(self, ask: RouteRequest) -> RouteChoice:
+        """The router's choice, or any candidate when it has none: a request does not wait for an optimisation."""
+        try:
+            async with asyncio.timeout(self._router_timeout_s):
+                choice = await self._router.choose(ask)
+            if choice.instance_id in ask.candidates:
+                return choice
+            reason = "router_chose_unknown"
+        except (Unavailable, TimeoutError):
+            reason = "router_unavailable"
+        metrics.FALLBACKS.labels(reason).inc()
+        return RouteChoice(instance_id=random.choice(ask.candidates), rule="fallback", reason=reason)
 
     async def _elsewhere(
         self,

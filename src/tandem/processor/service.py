@@ -8,11 +8,11 @@ Every accepted request ends once: its stream finishes, raises a `ServingError`, 
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin, RequestFields
 from tandem.core.openai_out import ChatReply, Completion, Model
-from tandem.errors import RequestError
+from tandem.errors import ConfigError, RequestError
 from tandem.observe.stories import Stories
 from tandem.processor.chat import ChatFold, ChatStream, ChatWriter
 from tandem.processor.completions import CompletionFold, CompletionWriter
@@ -26,17 +26,27 @@ from tandem.processor.telling import Teller
 from tandem.processor.tools import OPEN as TOOL_CALL
 from tandem.processor.tools import ToolCallReader
 
+REASONING_PARSERS: Final = ("auto", "qwen3", "none")
+TOOL_CALL_PARSERS: Final = ("auto", "hermes", "none")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessorOptions:
     """How answers are made."""
 
     response_form: ResponseForm = "openai"
-    reasoning_parser: Literal["auto", "qwen3", "none"] = "auto"
-    """`auto`: as the model's chat template shows."""
-    tool_call_parser: Literal["auto", "hermes", "none"] = "auto"
+    reasoning_parser: str = "auto"
+    """One of `REASONING_PARSERS`. `auto`: as the model's chat template shows."""
+    tool_call_parser: str = "auto"
+    """One of `TOOL_CALL_PARSERS`."""
     default_max_tokens: int | None = None
     """Output limit of requests that name none. Tokens; None: all that the context leaves."""
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError` for a parser that is not there."""
+        for param, names in (("reasoning_parser", REASONING_PARSERS), ("tool_call_parser", TOOL_CALL_PARSERS)):
+            if (name := getattr(self, param)) not in names:
+                raise ConfigError(f"{param} {name!r} is not there; choose from {', '.join(names)}", param=param)
 
 
 class Processor:
