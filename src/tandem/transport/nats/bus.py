@@ -82,8 +82,8 @@ class NatsBus:
                 client = self._connection.client()
                 try:
                     await self._tell(client, wanted)
-                    await client.flush(max(1, round(self._settings.request_timeout_s)))
-                except (nats_errors.Error, OSError) as error:
+                    await self._connection.settle(client)
+                except (nats_errors.Error, OSError, TimeoutError) as error:
                     log.info("nats.subscription_waits subject=%s reason=%r", subject, str(error))
             yield wanted.mailbox
         finally:
@@ -98,7 +98,7 @@ class NatsBus:
         client = self._connection.client()
         for wanted in list(self._wanted):
             await self._tell(client, wanted)
-        await client.flush(max(1, round(self._settings.request_timeout_s)))
+        await self._connection.settle(client)
 
     async def _tell(self, client: Client, wanted: _Wanted) -> None:
         # nats-py's own limits are off: the mailbox bounds what is unread, and drops the oldest, not the newest.

@@ -114,6 +114,16 @@ class NatsConnection:
             if not asking.cancelled():
                 asking.exception()
 
+    async def settle(self, client: Client) -> None:
+        """Return when the server has seen all that we sent, and we all that it had sent before.
+
+        nats-py's own `flush` is not enough: its PING overtakes what is still in its buffer, a SUB or an UNSUB.
+        """
+        async with asyncio.timeout(self.request_timeout_s):
+            # In a task of its own, because nats-py swallows a cancellation in there.
+            await asyncio.shield(asyncio.ensure_future(client._flush_pending(force_flush=True)))
+            await client.flush(max(1, round(self.request_timeout_s)))
+
     async def aclose(self) -> None:
         """Disconnect. Safe to repeat."""
         self._keeper.cancel()

@@ -10,6 +10,7 @@ from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from tandem.errors import Unavailable
 from tandem.transport.nats.connection import NatsConnection
 from tandem.transport.nats.jetstream import JetStream, nanoseconds
 
@@ -59,8 +60,11 @@ class Pull:
         """Close the inbox. Everything that the server had sent until then is in the answer: no message is in limbo."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None and not self._lost.is_set():
-            with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
+            with contextlib.suppress(nats_errors.Error, OSError, TimeoutError, Unavailable):
                 async with asyncio.timeout(_DRAIN_TIMEOUT_S):
+                    client = self._connection.client()
+                    await client._send_unsubscribe(subscription._id)
+                    await self._connection.settle(client)
                     await subscription.drain()  # type: ignore[no-untyped-call]
         return self.messages
 
