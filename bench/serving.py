@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -63,6 +64,7 @@ def aggregated(folder: Path, requests: int) -> dict[str, float]:
     bare = subprocess.Popen(
         [sys.executable, "-m", "bench.baseline", str(MODEL), json.dumps(ENGINE)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(folder / "bare.log").open("wb"), text=True, cwd=ROOT,
+        start_new_session=True,
     )  # fmt: skip
     assert bare.stdin is not None
     assert bare.stdout is not None
@@ -82,7 +84,7 @@ def aggregated(folder: Path, requests: int) -> dict[str, float]:
                     ours.append((timed.ttft_s, statistics.median(timed.gaps_s)))
                     theirs.append((answer["ttft_s"], statistics.median(answer["gaps_s"])))
     finally:
-        bare.kill()
+        os.killpg(bare.pid, signal.SIGKILL)  # the engine's own process too
         bare.wait()
     medians = [[statistics.median(column) * 1e3 for column in zip(*rows, strict=True)] for rows in (ours, theirs)]
     return {
