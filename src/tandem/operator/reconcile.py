@@ -147,7 +147,7 @@ class GroupReconciler:
         async def look(wish: Raw) -> Raw | None:
             metadata = wish["metadata"]
             return await self._api.get(
-                wish["kind"], metadata["namespace"], metadata["name"], api_version=wish["apiVersion"]
+                wish["kind"], metadata["namespace"], metadata["name"], api_version=wish["apiVersion"], cached=True
             )
 
         answers = await asyncio.gather(*map(look, wishes))
