@@ -1,0 +1,90 @@
+"""The Helm chart: what it renders to, that it is hardened, and that deploy/operator.yaml is the same.
+
+The templates use a small part of Go's language, which `tandem.operator.chart` renders and holds them to.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tandem.operator.chart import expand, main, render
+from tandem.operator.types import Raw
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CHART = DEPLOY / "helm" / "operator"
+
+
+def one(kind: str, values: Raw | None = None) -> Raw:
+    [found] = [item for item in render(CHART, values or {}) if item["kind"] == kind]
+    return found
+
+
+def test_the_flat_manifest_is_the_chart_with_its_defaults() -> None:
+    assert main([str(DEPLOY), "--check"]) == 0
+
+
+def test_it_renders_with_every_option() -> None:
+    values: Raw = {
+        "webhook": {"enabled": True, "certSecret": "tls", "caBundle": "QUJD"},
+        "namespace": "models",
+        "podAnnotations": {"a": "b"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "imagePullSecrets": [{"name": "registry"}],
+    }
+    pod = one("Deployment", values)["spec"]["template"]
+    assert pod["metadata"]["annotations"] == {"a": "b"}
+    assert "--namespace=models" in pod["spec"]["containers"][0]["args"]
+    assert pod["spec"]["tolerations"] == [{"operator": "Exists"}]
+    hooks = one("ValidatingWebhookConfiguration", values)["webhooks"]
+    assert {hook["failurePolicy"] for hook in hooks} == {"Ignore"}
+    assert [hook["clientConfig"]["service"]["path"] for hook in hooks] == ["/rolebasedgroups", "/rolebasedgroupsets"]
+
+
+def test_what_can_be_turned_off_is_off() -> None:
+    found = render(CHART, {"podDisruptionBudget": {"enabled": False}, "aggregatedRoles": False})
+    assert {item["kind"] for item in found} == {
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "Deployment",
+    }
+
+
+def test_the_pod_is_hardened() -> None:
+    spec = one("Deployment")["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"cpu", "memory"} == container["resources"]["requests"].keys()
+    assert container["livenessProbe"]["httpGet"]["path"] == "/live"
+
+
+def test_it_may_do_no_more_than_it_does() -> None:
+    [role] = [i for i in render(CHART, {}) if i["kind"] == "ClusterRole" and i["metadata"]["name"] == "tandem-operator"]
+    verbs = {
+        (group, name): rule["verbs"]
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for name in rule["resources"]
+    }
+    assert not any("*" in (group, name) or "*" in allowed for (group, name), allowed in verbs.items())
+    assert verbs["", "pods"] == ["get", "list", "watch"]
+    assert not any(name == "secrets" for _, name in verbs)
+
+
+TAGS = ['{{ include "x" . }}', "{{ .Values.x | upper }}", "{{ .Values.absent }}", "{{ $x }}"]
+
+
+@pytest.mark.parametrize("text", TAGS)
+def test_a_tag_that_is_not_understood_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not understood|has no value"):
+        expand(text, {"Values": {"x": "y"}})
