@@ -267,7 +267,7 @@ class Generator:
             stages.REROUTED,
             to=again.instance_id,
             replayed_tokens=len(sequence.sent),
-            note=replay_note(request) if sequence.sent else None,
+            note=(replay_note(request) if sequence.sent else "") or None,
             sequence=sequence.text.index,
         )
         _log.warning(
