@@ -7,6 +7,7 @@ import pytest
 
 from tandem.errors import ConfigError
 from tandem.graph.exposition import merge
+from tandem.graph.fit import WorkerFit, shortage, summary
 from tandem.graph.gpus import GpuClaims, GpuNeed, allocate, gpus_per_worker, visible_gpus
 from tandem.graph.grouping import Placed, group
 from tandem.graph.pruning import closure, prune
@@ -134,6 +135,33 @@ RULES = RestartRules(max_restarts=3, restart_window_s=100.0, restart_delay_s=0.5
 )
 def test_crashes_slow_restarts_down_and_then_end_them(crashes: list[float], verdict: Restart | GiveUp) -> None:
     assert after_crash(RULES, crashes, now=10.0) == verdict
+
+
+@pytest.mark.parametrize(
+    ("fit", "said"),
+    [
+        (WorkerFit("VllmWorker", 65_500_000_000, 1, 139_000_000_000), None),
+        (
+            WorkerFit("VllmWorker", 65_500_000_000, 1, 32_000_000_000, 0.95),
+            "VllmWorker: 65.5 GB of weights on 1 GPU of 32.0 GB (95% usable) cannot fit; with more GPUs: "
+            "--VllmWorker.tensor-parallel-size=4 --VllmWorker.ServiceArgs.resources.gpu=4",
+        ),
+        (WorkerFit("VllmWorker", 65_500_000_000, 4, 32_000_000_000, 0.95), None),
+        (
+            WorkerFit("PrefillWorker", 8_000_000_000, 0, 10_000_000_000, workers=2),
+            "PrefillWorker: 16.0 GB of weights for 2 workers, 10.0 GB of memory is free",
+        ),
+    ],
+)
+def test_weights_that_cannot_fit_are_refused_with_both_figures(fit: WorkerFit, said: str | None) -> None:
+    assert shortage(fit) == said
+
+
+def test_what_was_found_is_one_line() -> None:
+    fits = [WorkerFit("P", 65_500_000_000, 1, 150_000_000_000), WorkerFit("D", 65_500_000_000, 1, 150_000_000_000)]
+    assert summary(fits, 2) == (
+        "GPUs seen 2 of 150.0 GB, used 2; P: 65.5 GB of weights over 1 GPU(s); D: 65.5 GB of weights over 1 GPU(s)"
+    )
 
 
 def test_pages_of_metrics_become_one() -> None:

@@ -52,7 +52,7 @@ class Serve:
         self._log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tandem.cli.main", "serve", *arguments, "--system-port", str(self.system_port)],
+                [sys.executable, "-m", "tandem.cli.main", *arguments],
                 cwd=cwd,
                 env=env,
                 stdout=out,
@@ -129,13 +129,23 @@ class Host:
         self, *arguments: str, cwd: Path | None = None, system_port: int = 0, env: dict[str, str] | None = None
     ) -> Serve:
         """Start a `tandem serve`."""
+        return self.run("serve", *arguments, cwd=cwd, system_port=system_port, env=env)
+
+    def run(
+        self, *arguments: str, cwd: Path | None = None, system_port: int = 0, env: dict[str, str] | None = None
+    ) -> Serve:
+        """Start any command that serves."""
         log = self.folder / f"serve-{len(self.serves)}.log"
         port = system_port or free_port()
-        serve = Serve(
-            list(arguments), cwd=cwd or self.folder, env={**self.env, **(env or {})}, log=log, system_port=port
-        )
+        merged = {**self.env, "TANDEM_SYSTEM_PORT": str(port), **(env or {})}
+        serve = Serve(list(arguments), cwd=cwd or self.folder, env=merged, log=log, system_port=port)
         self.serves.append(serve)
         return serve
+
+    def command(self, *arguments: str) -> str:
+        """What a command that ends prints."""
+        command = [sys.executable, "-m", "tandem.cli.main", *arguments]
+        return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout
 
     def write(self, name: str, text: str) -> Path:
         """A file in the working folder."""

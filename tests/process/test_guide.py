@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,36 @@ def test_every_example_graph_answers(host: Host, graph: str) -> None:
 def test_configs_exist_for_every_graph() -> None:
     graphs = {path.stem for path in Path(EXAMPLES, "graphs").glob("[a-z]*.py")} - {"pd_disagg"}
     assert graphs == {path.stem for path in Path(EXAMPLES, "configs").glob("*.yaml")} - {"qwen3"}
+
+
+def test_sigterm_lets_a_running_answer_finish(host: Host) -> None:
+    port = free_port()
+    slow = ("--VllmWorker.decode-step-s=0.05", f"--Frontend.port={port}")
+    serve = host.serve("graphs.agg:Frontend", "-f", "configs/agg.yaml", *FAST, *slow, cwd=EXAMPLES).wait_ready(20)
+    body = {"model": "tiny-qwen3", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 40}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(fetch, f"http://127.0.0.1:{port}/v1/chat/completions", body)
+        eventually(lambda: serve.status()["processes"][0]["services"]["Frontend"]["requests"] == 1)
+        serve.process.terminate()
+        serve.said("SIGTERM: stopping")
+        code, answer = asked.result()
+    assert code == 200, answer
+    assert json.loads(answer)["usage"]["completion_tokens"] == 40
+    assert serve.process.wait(10) == 0
+    assert fetch(f"http://127.0.0.1:{port}/v1/models") == (0, "")
+
+
+def test_demo_serves_two_prefill_workers_and_one_decode_worker(host: Host) -> None:
+    port = free_port()
+    serve = host.run("demo", "--engine", "simulated", "--port", str(port), cwd=EXAMPLES).wait_ready(20)
+    assert [each["name"] for each in serve.status()["processes"]] == [
+        "Frontend",
+        "PrefillWorker.0",
+        "PrefillWorker.1",
+        "VllmWorker.0",
+    ]
+    body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
+    answer = json.loads(fetch(f"http://127.0.0.1:{port}/v1/chat/completions", body)[1])
+    told = host.command("trace", answer["id"])
+    assert "kv_pull" in told
+    assert "PrefillWorker.1" in host.command("status")

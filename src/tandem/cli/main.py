@@ -12,6 +12,7 @@ COMMANDS = {
     "config": ("tandem.cli.config", "each setting of a graph and where it came from"),
     "rbg": ("tandem.cli.rbg", "a RoleBasedGroup's status and history, and the way back"),
     "operator": ("tandem.cli.operator", "run the RoleBasedGroup operator of a Kubernetes cluster"),
+    "bench": ("tandem.cli.bench", "play a trace on simulated engines under routing policies"),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tandem.errors import ConfigError
+from tandem.graph.fit import check_fit
 from tandem.graph.launch import Launch, prepare
 from tandem.settings.document import Deployment, as_json, load_deployment
 from tandem.settings.overrides import Override, take_overrides
@@ -15,7 +16,7 @@ from tandem.settings.overrides import Override, take_overrides
 def run(arguments: Sequence[str], *, program: str) -> int:
     """The command."""
     launch, options = read_launch(arguments, program=program, environ=dict(os.environ))
-    for notice in launch.notices:
+    for notice in (*launch.notices, *_fit_notices(launch, must_fit=not options.dry_run)):
         print(f"{program}: {notice}", file=sys.stderr)
     if options.dry_run:
         print(dry_run_text(launch))
@@ -23,6 +24,16 @@ def run(arguments: Sequence[str], *, program: str) -> int:
     from tandem.graph.supervisor import serve
 
     return serve(launch)
+
+
+def _fit_notices(launch: Launch, *, must_fit: bool) -> list[str]:
+    """What was found of GPUs and memory; a dry run may be made on another machine than the one that will serve."""
+    try:
+        return check_fit(launch)
+    except ConfigError as error:
+        if must_fit:
+            raise
+        return str(error).splitlines()
 
 
 def read_launch(
