@@ -71,14 +71,16 @@ class DecodeWorker:
         session.dispatch(Claimed(claim.fence))
         if session.state.fence == claim.fence:
             session.claimer = claim.prefill_instance
+        over = False
         try:
-            while True:
+            while not over:
                 verdict = await verdicts.get()
                 yield verdict
-                if verdict.kind in LAST_WORDS:
-                    return
+                over = verdict.kind in LAST_WORDS
         finally:
             session.close_claim(claim.fence)
+            if not over:
+                self._parts.peers.view.report_lost(claim.prefill_instance)
             session.dispatch(ClaimLost(fence=claim.fence, reason="prefill_worker_lost", retry_ok=run.retry_ok()))
 
     async def progress(self, progress: PrefillProgress) -> AsyncGenerator[Verdict, None]:

@@ -22,7 +22,7 @@ async def publish_load(engine: Engine, runtime: Runtime, components: Iterable[st
     while True:
         load = engine.load_report()
         unchanged = unchanged + 1 if load == said else 0
-        if unchanged % REPEAT_EVERY == 0:
+        if unchanged % REPEAT_EVERY == 0 and runtime.bus.connected:
             said = load
             metrics.ENGINE_RUNNING.set(load.running)
             metrics.ENGINE_WAITING.set(load.waiting)

@@ -74,11 +74,7 @@ class EngineWorker:
 
     async def load(self) -> None:
         """Build the engine. Runs before this process opens any connection (it may fork)."""
-        facts = await self._engine.load()
-        log.info(
-            "engine.loaded engine=%s version=%s kv_blocks=%d block_size=%d max_model_len=%d",
-            facts.engine, facts.engine_version, facts.kv_blocks_total, facts.block_size_tokens, facts.max_model_len,
-        )  # fmt: skip
+        await self._engine.load()
 
     async def start(self, runtime: Runtime) -> None:
         """Open endpoints, then announce the roles."""
