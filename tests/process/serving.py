@@ -33,7 +33,7 @@ def free_port() -> int:
         return port
 
 
-def eventually(check: Callable[[], T], timeout_s: float = 12.0, what: str = "") -> T:
+def eventually(check: Callable[[], T], timeout_s: float = 30.0, what: str = "") -> T:
     """The first true value of `check`."""
     until = time.monotonic() + timeout_s
     while True:
@@ -74,7 +74,7 @@ class Serve:
         code, body = self.get("/status")
         return json.loads(body) if code == 200 else {}
 
-    def wait_ready(self, timeout_s: float = 12.0) -> "Serve":
+    def wait_ready(self, timeout_s: float = 30.0) -> "Serve":
         """Return when /ready says so."""
         try:
             eventually(lambda: self.process.poll() is not None or self.get("/ready")[0] == 200, timeout_s, "ready")
@@ -83,7 +83,7 @@ class Serve:
             raise AssertionError(f"{failed}\n{self.log}") from None
         return self
 
-    def said(self, text: str, timeout_s: float = 12.0) -> None:
+    def said(self, text: str, timeout_s: float = 30.0) -> None:
         """Return when its log holds `text`."""
         try:
             eventually(lambda: text in self.log, timeout_s, text)
@@ -102,7 +102,7 @@ class Serve:
             return [parent, *parent.children(recursive=True)]
         return []
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 12.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> int:
         """Signal it and wait for its end; returns the exit status."""
         self.process.send_signal(number)
         return self.process.wait(timeout_s)

@@ -11,7 +11,7 @@ import pytest
 from tests.process.serving import EXAMPLES, Host, Serve, eventually, fetch, free_port
 from tests.servers import EtcdServer, NatsServer
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
 FAST = ("--VllmWorker.engine=simulated", "--PrefillWorker.engine=simulated")
 COMMANDS = {
@@ -100,7 +100,7 @@ def test_a_busy_front_port_ends_serve_with_status_2(host: Host) -> None:
                        f"--Frontend.port={port}", cwd=EXAMPLES)  # fmt: skip
     first.wait_ready()
     second = start(host, "processor", port)
-    assert second.process.wait(10) == 2
+    assert second.process.wait(20) == 2
     assert f"port {port}" in second.log
 
 
@@ -133,7 +133,7 @@ def test_sigterm_lets_a_running_answer_finish(host: Host) -> None:
         code, answer = asked.result()
     assert code == 200, answer
     assert json.loads(answer)["usage"]["completion_tokens"] == 40
-    assert serve.process.wait(10) == 0
+    assert serve.process.wait(20) == 0
     assert fetch(f"http://127.0.0.1:{port}/v1/models") == (0, "")
 
 

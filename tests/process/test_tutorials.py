@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.process.serving import EXAMPLES, ROOT, Host, eventually, fetch, free_port
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(40)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

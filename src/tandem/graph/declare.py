@@ -198,7 +198,7 @@ def api(method: F) -> F: ...
 @overload
 def api(method: None = None, *, name: str | None = None) -> Callable[[F], F]: ...
 def api(method: F | None = None, *, name: str | None = None) -> F | Callable[[F], F]:
-    """An endpoint that is also reachable by HTTP as POST /{name}."""
+    """An endpoint that is also reachable by HTTP as POST /{name}, on `port` and `host` of the service's section."""
     decorate: Callable[[F], F] = endpoint(name, http=True)
     return decorate if method is None else decorate(method)
 

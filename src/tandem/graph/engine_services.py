@@ -1,5 +1,7 @@
 """An engine worker as a service: builds the engine before anything is connected, then registers its roles."""
 
+import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,8 +9,12 @@ from typing import Any
 from tandem.core.cards import Role
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import Linkable, async_on_shutdown, async_on_start, before_connect, status, wait_dead
+from tandem.graph.tasks import Tasks
+from tandem.runtime.ports import Runtime
 from tandem.settings import DisaggSettings, PlaneSettings, WorkerSettings
 from tandem.settings.document import Deployment
+
+_LOOK_INTERVAL_S = 1.0
 
 
 def model_location(model: str) -> str:
@@ -40,6 +46,8 @@ class EngineService(Linkable):
         self._planes: PlaneSettings = context["planes"]
         self._worker: Any = None
         self._prefill_workers: Any = None
+        self._tasks: Tasks | None = None
+        self._queued: int | None = None
 
     @before_connect
     async def load(self) -> None:
@@ -76,10 +84,26 @@ class EngineService(Linkable):
         if self.role == "decode" and self._disagg.remote_prefill:
             self._prefill_workers = runtime.instances(self._disagg.prefill_component)
         await self._worker.start(runtime)
+        self._tasks = Tasks()
+        if self._possible_roles():
+            self._tasks.add("queue depth", self._watch_queue(runtime))
+
+    async def _watch_queue(self, runtime: Runtime) -> None:
+        """How many prefill jobs wait, for whoever asks."""
+        from tandem.disagg.queue import PrefillQueue
+        from tandem.disagg.rules import queue_name
+
+        name = queue_name(runtime.namespace, self._settings.model)
+        queue = PrefillQueue(runtime.bus, name, ack_wait_s=self._disagg.ack_wait_s, clock=time.monotonic)
+        while True:
+            self._queued = sum(depth.waiting for depth in (await queue.depth()).values())
+            await asyncio.sleep(_LOOK_INTERVAL_S)
 
     @async_on_shutdown
     async def stop(self) -> None:
         """Withdraw, drain, free the engine."""
+        if self._tasks is not None:
+            await self._tasks.cancel()
         if self._worker is not None:
             await self._worker.stop(dynamo_context["drain_timeout_s"])
 
@@ -93,6 +117,8 @@ class EngineService(Linkable):
     def report(self) -> dict[str, Any]:
         """For `tandem status`, and whether we are degraded."""
         report: dict[str, Any] = {**self._worker.status(), "model": self._served_model_name}
+        if self._queued is not None:
+            report["prefill_queue"] = self._queued
         if self._prefill_workers is not None and not self._prefill_workers.all():
             report["degraded"] = "no prefill worker is alive: prompts are prefilled here"
         return report

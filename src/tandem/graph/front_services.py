@@ -1,21 +1,18 @@
 """Frontend, Processor and Router as services: their rooms, wired to settings and to each other.
 
 In one process they hold each other's objects; apart, each endpoint below goes over the request plane and the
-classes at the end stand in for the far side.
+classes of `far.py` stand in for the far side.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
-import msgspec
-
 from tandem.core.openai_in import ChatCall, CompletionCall
-from tandem.core.openai_out import ChatReply, Completion, Model
+from tandem.core.openai_out import ChatReply, Completion
 from tandem.core.routing import RouteChoice, RouteRequest
-from tandem.errors import ServingError
 from tandem.graph.clients import LocalClient
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import (
@@ -30,51 +27,13 @@ from tandem.graph.declare import (
     wait_dead,
 )
 from tandem.graph.engine_services import model_location
+from tandem.graph.far import About, FarProcessor, FarRouter, Nothing
+from tandem.graph.tasks import Tasks
 from tandem.settings import FrontendSettings, ProcessorSettings, RouterSettings
 
 log = logging.getLogger(__name__)
 
-_LOOK_INTERVAL_S = 0.5
 _KV_MODES = ("kv", "kv-load", "approx-kv")
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """A request without content."""
-
-
-class About(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a processor in another process says of itself."""
-
-    models: list[Model] = []
-    not_ready: str | None = None
-
-
-class Tasks:
-    """Tasks that should never end by themselves: `ended` returns when one does, with the reason."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
-        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def add(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Start one."""
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._over)
-        self._tasks.append(task)
-
-    async def ended(self) -> str:
-        """Why one of them ended."""
-        return await asyncio.shield(self._ended)
-
-    async def cancel(self) -> None:
-        """End them all. Safe to repeat."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _over(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and not self._ended.done():
-            self._ended.set_result(f"task {task.get_name()} ended: {task.exception()!r}")
 
 
 class RouterService(Linkable):
@@ -131,6 +90,7 @@ class ProcessorService(Linkable):
     async def start(self) -> None:
         """Follow the decode workers; load the tokenizer once the model is known."""
         from tandem.processor.generate import Generator
+        from tandem.processor.model import TextModel
         from tandem.processor.service import Processor, ProcessorOptions
         from tandem.processor.serving import ServedModels
 
@@ -145,6 +105,7 @@ class ProcessorService(Linkable):
             model_path=model_location(settings.model) if settings.model else None,
             served_model_name=front.served_model_name,
             min_workers=settings.min_workers,
+            load=partial(TextModel.load, template_file=settings.chat_template),
         )
         await models.prepare()
         self.tasks.add("models", models.follow())
@@ -321,70 +282,6 @@ class FrontendService(Linkable):
     async def dead(self) -> str:
         """A task that must not end ended."""
         return await self.tasks.ended()
-
-
-class FarProcessor:
-    """A processor in another process, as the front door needs it."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._about = About(not_ready="no processor is there yet")
-
-    async def look(self) -> None:
-        """Keep up with what it says of itself."""
-        while True:
-            try:
-                async with aclosing(self._client.about(Nothing())) as answers:
-                    async for about in answers:
-                        self._about = about
-            except ServingError as error:
-                self._about = About(self._about.models, f"no processor answers: {error}")
-            await asyncio.sleep(_LOOK_INTERVAL_S)
-
-    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
-        """See `ProcessorService.chat`."""
-        stream: AsyncGenerator[ChatReply, None] = self._client.chat(call)
-        return stream
-
-    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
-        """See `ProcessorService.complete`."""
-        stream: AsyncGenerator[Completion, None] = self._client.complete(call)
-        return stream
-
-    def models(self) -> list[Model]:
-        """As last heard."""
-        return self._about.models
-
-    def not_ready(self) -> str | None:
-        """As last heard."""
-        return self._about.not_ready
-
-
-class FarRouter:
-    """A router in another process, as the processor needs it."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._telling: set[asyncio.Task[None]] = set()
-
-    async def choose(self, request: RouteRequest) -> RouteChoice:
-        """See `RouterService.choose`."""
-        async with aclosing(self._client.choose(request)) as answers:
-            choice: RouteChoice = await anext(answers)
-            return choice
-
-    def finished(self, request_id: str) -> None:
-        """Told without waiting: a router that misses it errs by one request until the next report."""
-        task = asyncio.create_task(self._tell(request_id))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _tell(self, request_id: str) -> None:
-        try:
-            async with aclosing(self._client.finished(request_id)) as answers:
-                await anext(answers)
-        except ServingError as error:
-            log.debug("router.not_told request_id=%s error=%s", request_id, error)
 
 
 def rule(name: str) -> Any:

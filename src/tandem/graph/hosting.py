@@ -88,6 +88,7 @@ class House:
         }
         self._runtime: Runtime | None = None
         self._registrations: list[Registration] = []
+        self._doors: list[Any] = []
 
     async def before_connect(self) -> None:
         """Build the services that load something first, and let them."""
@@ -108,9 +109,32 @@ class House:
             await hosted.run("on_start")
         for hosted in self.hosted.values():
             await self._announce(hosted)
+        for hosted in self.hosted.values():
+            await self._open_door(hosted)
+
+    async def _open_door(self, hosted: Hosted) -> None:
+        """Serve `@api` endpoints over HTTP, if the service has any."""
+        named = {each.name: each.method for each in hosted.config.info.endpoints if each.http}
+        if not named:
+            return
+        from tandem.frontend.server import DoorServer
+        from tandem.graph.http_api import HttpApi
+
+        methods = {name: getattr(hosted.instance, method) for name, method in named.items()}
+        keys = hosted.config.own_keys
+        door = DoorServer(
+            HttpApi(methods, lambda: enter_context(hosted.context)),
+            host=str(keys.get("host", "0.0.0.0")),
+            port=int(keys.get("port", 8000)),
+            drain_timeout_s=self._configured.supervisor.drain_timeout_s,
+        )
+        await door.open()
+        self._doors.append(door)
 
     async def withdraw(self) -> None:
         """Be chosen no more. Safe to repeat."""
+        while self._doors:
+            await self._doors.pop().aclose()
         while self._registrations:
             await self._registrations.pop().withdraw()
 

@@ -75,6 +75,9 @@ class ProcessorSettings:
     reasoning_parser: Literal["auto", "qwen3", "none"] = "auto"
     """Which parser splits off `<think>`; `auto` goes by the model's chat template."""
 
+    chat_template: str | None = None
+    """File to use instead of the model's own chat template."""
+
     default_max_tokens: int | None = None
     """Output limit of requests that name none. Tokens; default: all that the model's context leaves."""
 

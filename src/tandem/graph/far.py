@@ -1,0 +1,93 @@
+"""A processor and a router that live in another process, in the shape that their callers need."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from tandem.core.openai_in import ChatCall, CompletionCall
+from tandem.core.openai_out import ChatReply, Completion, Model
+from tandem.core.routing import RouteChoice, RouteRequest
+from tandem.errors import ServingError
+
+log = logging.getLogger(__name__)
+
+_LOOK_INTERVAL_S = 0.5
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """A request without content."""
+
+
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a processor in another process says of itself."""
+
+    models: list[Model] = []
+    not_ready: str | None = None
+
+
+class FarProcessor:
+    """A processor in another process, as the front door needs it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._about = About(not_ready="no processor is there yet")
+
+    async def look(self) -> None:
+        """Keep up with what it says of itself."""
+        while True:
+            try:
+                async with aclosing(self._client.about(Nothing())) as answers:
+                    async for about in answers:
+                        self._about = about
+            except ServingError as error:
+                self._about = About(self._about.models, f"no processor answers: {error}")
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+
+    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
+        """See `ProcessorService.chat`."""
+        stream: AsyncGenerator[ChatReply, None] = self._client.chat(call)
+        return stream
+
+    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+        """See `ProcessorService.complete`."""
+        stream: AsyncGenerator[Completion, None] = self._client.complete(call)
+        return stream
+
+    def models(self) -> list[Model]:
+        """As last heard."""
+        return self._about.models
+
+    def not_ready(self) -> str | None:
+        """As last heard."""
+        return self._about.not_ready
+
+
+class FarRouter:
+    """A router in another process, as the processor needs it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def choose(self, request: RouteRequest) -> RouteChoice:
+        """See `RouterService.choose`."""
+        async with aclosing(self._client.choose(request)) as answers:
+            choice: RouteChoice = await anext(answers)
+            return choice
+
+    def finished(self, request_id: str) -> None:
+        """Told without waiting: a router that misses it errs by one request until the next report."""
+        task = asyncio.create_task(self._tell(request_id))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, request_id: str) -> None:
+        try:
+            async with aclosing(self._client.finished(request_id)) as answers:
+                await anext(answers)
+        except ServingError as error:
+            log.debug("router.not_told request_id=%s error=%s", request_id, error)
