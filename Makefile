@@ -1,18 +1,19 @@
 PORT ?= 8000
 MODEL ?=
 ARGS ?=
+TRACE ?=
 
 BIN := .venv/bin
 # Debian keeps nats-server in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup run test check format docs acceptance bench test-gpu test-kube lock wheel test-wheel clean quiet-setup
+.PHONY: help setup run test check format docs acceptance bench bench-routing test-gpu test-kube lock wheel test-wheel clean quiet-setup
 .DEFAULT_GOAL := help
 
 ## List the targets.
 help:
-	@awk '/^## / { text = substr($$0, 4) } /^[a-z-]+:/ && text { sub(":.*", "", $$1); printf "  make %-12s %s\n", $$1, text; text = "" }' $(MAKEFILE_LIST)
+	@awk '/^## / { text = substr($$0, 4) } /^[a-z-]+:/ && text { sub(":.*", "", $$1); printf "  make %-14s %s\n", $$1, text; text = "" }' $(MAKEFILE_LIST)
 
 ## Install everything into .venv by the lock file; the second time installs nothing.
 setup:
@@ -51,6 +52,11 @@ acceptance: quiet-setup
 ## Measure this machine and print the figures.
 bench: quiet-setup
 	@exec $(BIN)/python -m bench.serving $(ARGS)
+
+## Play TRACE (a file in Mooncake's format) on simulated engines under routing policies; the figures come last, as JSON.
+bench-routing: quiet-setup
+	@test -n "$(TRACE)" || { echo "make bench-routing TRACE=FILE: which trace?" >&2; exit 2; }
+	@exec $(BIN)/python -m bench.routing "$(TRACE)"
 
 ## Run the tests that need a CUDA GPU.
 test-gpu: quiet-setup

@@ -133,6 +133,15 @@ def test_room_can_be_made_beforehand() -> None:
     assert index.matches(names([5])).longest == 1
 
 
+def test_names_that_all_fall_into_one_place_cost_room_but_never_a_hang() -> None:
+    inverse = pow(0x9E3779B97F4A7C15, -1, 1 << 64)
+    unlucky = [(i + 1) * inverse % (1 << 64) for i in range(20_000)]  # more than a segment, spread to its first places
+    index = BlockIndex()
+    index.apply([Change(0, "gpu", names(unlucky[:15_000]), True)])
+    assert index.matches(names(unlucky[:15_000])).of(0).gpu == 15_000
+    assert index.matches(names(unlucky[15_000:])).longest == 0
+
+
 class TestNames:
     def test_only_full_blocks_have_one(self) -> None:
         assert [block_hashes(range(n), 16, 1).size for n in (0, 15, 16, 31, 32)] == [0, 0, 1, 1, 2]

@@ -15,6 +15,20 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     sequences: int = 1
     """How many sequences the choice is for: n > 1 share a prompt and go to one instance."""
     cache_salt: str | None = None
+    session_id: str | None = None
+    """Requests of one session may be kept on one instance, if the router's settings say so."""
+    pinned: str | None = None
+    """Instance that an administrator has named: taken if it is a candidate, whatever it costs."""
+
+
+class CandidateScore(msgspec.Struct, frozen=True, array_like=True):
+    """What a rule thought of one candidate."""
+
+    instance_id: str
+    dp_rank: int | None
+    cost_s: float
+    cached_tokens: int
+    wait_s: float
 
 
 class RouteChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,5 +40,9 @@ class RouteChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Short and countable: `turn`, `least_loaded`, `overlap`, `only_one`."""
     cached_tokens: int | None = None
     """Prompt tokens that the instance is believed to hold, if the rule looked."""
+    dp_rank: int | None = None
+    """Data-parallel rank of the instance, if it has several."""
+    scores: list[CandidateScore] = []
+    """What each candidate would have cost, if the rule looked."""
     prefill_hint: str | None = None
     """Prefill instance whose cache fits best, if the rule looked."""

@@ -27,6 +27,7 @@ _SWEEP_EVERY = _SEGMENT // 8
 _INSIDE = _SEGMENT - 1
 _WINDOW = np.arange(1, 9)
 _FREE = np.uint64(0)
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _CODE_BITS = 24
 _CODE_MASK = (1 << _CODE_BITS) - 1
 
@@ -34,6 +35,10 @@ _TIER_CODES = {tier: TIERS.index(tier) << 1 for tier in TIERS}
 MAX_WORKERS = 1 << _CODE_BITS - 3
 
 _Places = NDArray[np.intp]
+
+
+class _SegmentFull(Exception):
+    """Names fell too unevenly for this size of table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,11 @@ class Matches:
     def longest(self) -> int:
         """Leading blocks that somebody holds, or will."""
         return max((n for n, _ in self.levels[-1]), default=0)
+
+    @property
+    def holders(self) -> int:
+        """Workers that hold the longest part."""
+        return max(self.levels[-1])[1].bit_count() if self.levels[-1] else 0
 
 
 class BlockIndex:
@@ -182,14 +192,16 @@ class BlockIndex:
 
     def _find(self, names: Hashes) -> _Places:
         """Where each name is; -1 where it is not."""
-        places = (names & self._mask).astype(np.intp)
+        places = self._homes(names)
         there = self._names[places]
         if (there == names).all():
             return places
         open_ = np.flatnonzero(there != names)
         places[open_[there[open_] == _FREE]] = -1
         open_ = open_[places[open_] >= 0]
-        while open_.size:  # a cache line of places at a time
+        for _ in range(_SEGMENT // _WINDOW.size + 1):  # a cache line of places at a time
+            if not open_.size:
+                return places
             begin = places[open_]
             window = (begin & ~_INSIDE)[:, None] | ((begin[:, None] + _WINDOW) & _INSIDE)
             there = self._names[window]
@@ -201,6 +213,7 @@ class BlockIndex:
             lost = ~over[row, first]
             open_ = open_[lost]
             places[open_] = window[lost, -1]
+        places[open_] = -1
         return places
 
     def _place(self, names: Hashes, *, adding: bool) -> _Places:
@@ -210,20 +223,33 @@ class BlockIndex:
             if self._used + missing.size > _FULL * self.places:
                 self._rebuild(self._places_for(len(self) + missing.size))
                 return self._place(names, adding=adding)
-            places[missing] = self._claim(names[missing])
+            try:
+                places[missing] = self._claim(names[missing])
+            except _SegmentFull:
+                self._rebuild(2 * self.places)
+                return self._place(names, adding=adding)
         return places
 
     def _claim(self, names: Hashes) -> _Places:
-        places = (names & self._mask).astype(np.intp)
+        places = self._homes(names)
         todo = np.arange(names.size)
-        while todo.size:
+        for _ in range(_SEGMENT):
+            if not todo.size:
+                break
             at = places[todo]
             free = self._names[at] == _FREE
             self._names[at[free]] = names[todo[free]]  # of two that want a place, the last gets it
             todo = todo[self._names[at] != names[todo]]
             places[todo] = _next(places[todo])
-        self._used += names.size
+        self._used += names.size - todo.size
+        if todo.size:
+            raise _SegmentFull
         return places
+
+    def _homes(self, names: Hashes) -> _Places:
+        """Where the search for each name begins. Spread once more: names may come from anywhere."""
+        homes: _Places = ((names * _SPREAD) >> self._shift).astype(np.intp)
+        return homes
 
     def _sweep(self) -> None:
         """Put one segment in order: drop names that nobody holds, close up the rest."""
@@ -233,19 +259,11 @@ class BlockIndex:
         names, sets = self._names[part].copy(), self._set_of[part].copy()
         used = names != _FREE
         held = used & ~self._nobody(sets)
-        for number, blocks in zip(
-            *(a.tolist() for a in np.unique(sets[used & ~held], return_counts=True)), strict=True
-        ):
-            self._sets.moved(number, NOBODY, blocks)
+        self._dropped(sets[used & ~held])
         self._names[part] = _FREE
         self._set_of[part] = NOBODY
         self._used -= int(used.sum())
         self._set_of[self._claim(names[held])] = sets[held]
-
-    def _dropped(self, sets: NDArray[np.uint32]) -> None:
-        numbers, counts = np.unique(sets, return_counts=True)
-        for number, blocks in zip(numbers.tolist(), counts.tolist(), strict=True):
-            self._sets.moved(number, NOBODY, blocks)
 
     def _nobody(self, sets: NDArray[np.uint32]) -> NDArray[np.bool_]:
         numbers = np.unique(sets)
@@ -253,20 +271,29 @@ class BlockIndex:
         return np.isin(sets, empty)
 
     def _rebuild(self, places: int) -> None:
-        """The same blocks in a table of another size."""
+        """The same blocks in a table that is at least so large."""
         names, sets = self._names, self._set_of
         held = (names != _FREE) & ~self._nobody(sets)
-        for number, blocks in zip(
-            *(a.tolist() for a in np.unique(sets[(names != _FREE) & ~held], return_counts=True)), strict=True
-        ):
+        self._dropped(sets[(names != _FREE) & ~held])
+        places = max(places, self.places)
+        while True:
+            self._allocate(places)
+            try:
+                self._set_of[self._claim(names[held])] = sets[held]
+                return
+            except _SegmentFull:
+                places *= 2
+
+    def _dropped(self, sets: NDArray[np.uint32]) -> None:
+        """Places with these numbers of sets are given up."""
+        numbers, counts = np.unique(sets, return_counts=True)
+        for number, blocks in zip(numbers.tolist(), counts.tolist(), strict=True):
             self._sets.moved(number, NOBODY, blocks)
-        self._allocate(places)
-        self._set_of[self._claim(names[held])] = sets[held]
 
     def _allocate(self, places: int) -> None:
         self._names: Hashes = np.zeros(places, np.uint64)
         self._set_of = np.zeros(places, np.uint32)
-        self._mask = np.uint64(places - 1)
+        self._shift = np.uint64(64 - (places.bit_length() - 1))
         self._used = self._sweep_next = self._removals = 0
 
     @staticmethod

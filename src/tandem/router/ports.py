@@ -17,6 +17,23 @@ class Candidate:
     waiting_prefill_tokens: int = 0
     kv_used: float = 0.0
     """Share of its KV blocks in use, 0..1; 0 when it never reported."""
+    dp_rank: int | None = None
+    """Data-parallel rank, when the instance has several: each is a candidate of its own."""
+    gpu_tokens: int = 0
+    """Leading prompt tokens that it holds on its GPU, or will: we sent them there."""
+    host_tokens: int = 0
+    """The same, with its host's memory."""
+    disk_tokens: int = 0
+    """The same, with its disk."""
+    wait_s: float = 0.0
+    """Until its prefill queue would come to a new prompt. Seconds."""
+    tokens_per_s: float = 8000.0
+    """How fast it computes prompts, as far as seen."""
+
+    @property
+    def target(self) -> tuple[str, int | None]:
+        """What tells it from the others."""
+        return self.instance_id, self.dp_rank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +47,14 @@ class Ask:
     """A random number, 0 <= draw < 1."""
     now: float
     """Seconds on a monotonic clock."""
+    shared_tokens: int = 0
+    """Leading prompt tokens that some candidate holds, or will: the most of any."""
+    sharers: float = 0.0
+    """Open requests that begin with those tokens, per worker that holds them."""
+    session: str | None = None
+    """Instance that this session's requests went to so far."""
+    session_is_hard: bool = False
+    """Whether it must go there again even if that is busy."""
 
 
 class Rule(Protocol):
@@ -46,6 +71,9 @@ class Router(Protocol):
 
     async def choose(self, request: RouteRequest) -> RouteChoice:
         """One of `request.candidates`. Raises `Unavailable` when the router itself cannot answer."""
+
+    def prefilled(self, request_id: str) -> None:
+        """The request's first token has come. Safe to repeat, and never to call."""
 
     def finished(self, request_id: str) -> None:
         """The request left the instance chosen for it: finished, failed or cancelled. Safe to repeat."""

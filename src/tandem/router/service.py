@@ -54,6 +54,9 @@ class RuleRouter:
             self._loads.keep_only(set(request.candidates))
         return choice
 
+    def prefilled(self, request_id: str) -> None:
+        """See `ports.Router`. These rules count sequences, not prompts."""
+
     def finished(self, request_id: str) -> None:
         """See `ports.Router`."""
         chosen = self._open.pop(request_id, None)
