@@ -13,7 +13,7 @@ from tandem.testing.cluster import a_request
 LONG = 4000
 """Prompt tokens: some sixty steps of a prefill engine that takes 64 at a time."""
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -24,7 +24,7 @@ LIMIT = 1024
 BLOCK = 32
 EOS = 2
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -20,7 +20,7 @@ ENGINE: dict[str, Any] = {
 }
 """64 tokens at a time: a prompt of 4000 takes some sixty steps."""
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(90), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -78,6 +78,20 @@ async def test_with_a_job_and_another_at_hand_it_is_queued_once_more(cluster: Re
     assert answer.said() == expected.said()
     assert answer.stage("prefill").instance == living.card.instance_id
     assert [stage.detail["attempt"] for stage in answer.story if stage.name == "prefill_queued"] == [1, 2]
+
+
+async def test_a_worker_that_died_before_is_not_waited_for(cluster: RealCluster) -> None:
+    """Its registration outlives it by one lease; whoever saw it die knows better."""
+    request = a_long_request()
+    expected = await undisturbed(cluster, request)
+    for _ in range(2):
+        answering = asyncio.create_task(cluster.answer(request))
+        await cluster.prefill.until_computing()
+        await cluster.prefill.kill()
+        answer = await answering
+        assert answer.said() == expected.said()
+        assert [stage.detail["attempt"] for stage in answer.story if stage.name == "prefill_queued"] == [1]
+        await cluster.join("prefill", DisaggSettings(), **ENGINE)
 
 
 @pytest.mark.parametrize("met", [True, False], ids=["engines that have met", "engines that have not"])
