@@ -142,11 +142,11 @@ class Cluster:
     def cards(self, role: Role) -> Sequence[InstanceCard]:
         return self.client.instances(COMPONENTS[role]).all()
 
-    async def settled(self, *, within_s: float = 1.0) -> bool:
+    async def settled(self, *, within_s: float = 5.0) -> bool:
         """Whether every live engine holds no block within that time."""
         async with asyncio.timeout(within_s):
             for node in {id(n): n for n in (*self.prefill, *self.decode)}.values():
-                while not await node.engine.reset_prefix_cache():  # noqa: ASYNC110 - engines tell nobody
+                while not await node.engine.reset_prefix_cache():
                     await asyncio.sleep(0.01)
         return True
 
@@ -174,9 +174,9 @@ async def a_cluster(
         hub.close()
 
 
-async def eventually(look: Callable[[], Awaitable[object]], wanted: object, *, within_s: float = 2.0) -> bool:
+async def eventually(look: Callable[[], Awaitable[object]], wanted: object, *, within_s: float = 8.0) -> bool:
     """Look again until `wanted` is seen. Raises TimeoutError when it is not."""
     async with asyncio.timeout(within_s):
-        while await look() != wanted:  # noqa: ASYNC110 - that is the job
+        while await look() != wanted:
             await asyncio.sleep(0.01)
     return True
