@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -101,7 +102,8 @@ def _kubeconfig(port: int, token: str, authority: bytes) -> str:
 
 def _await(url: str, token: str, folder: Path, limit_s: float = 60) -> None:
     end = time.monotonic() + limit_s
-    with httpx.Client(verify=str(folder / "server.crt"), headers={"Authorization": f"Bearer {token}"}) as client:
+    trust = ssl.create_default_context(cafile=folder / "server.crt")
+    with httpx.Client(verify=trust, headers={"Authorization": f"Bearer {token}"}) as client:
         while time.monotonic() < end:
             try:
                 if client.get(url).status_code == 200:

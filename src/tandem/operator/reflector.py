@@ -84,12 +84,11 @@ class Reflector:
             params["continue"] = more
         for old in self._cache.replace(self.kind, items, self.api_version):
             self._changed(self.kind, old, True)
-        first, self.installed = not self.installed, True
+        self.installed = True
         self.synced.set()
         for item in items:
             self._changed(self.kind, item, False)
-        if first:
-            logger.info("watch.started kind=%s count=%d", self.kind, len(items))
+        logger.debug("watch.listed kind=%s count=%d", self.kind, len(items))
         return str(page["metadata"]["resourceVersion"])
 
     async def _watch(self, version: str) -> str:
