@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tandem.errors import ConfigError
 from tandem.operator.access import Access, find_access
@@ -30,6 +29,7 @@ def run(arguments: Sequence[str], *, program: str) -> int:
 
 async def _serve(access: Access, options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     try:
+        from tandem.operator.handlers import webhook_server
         from tandem.operator.service import Operator, OperatorSettings
     except ImportError as error:
         raise ConfigError(f"the operator needs kopf ({error}); install tandem-pd[operator]") from error
@@ -38,12 +38,21 @@ async def _serve(access: Access, options: argparse.Namespace, environ: Mapping[s
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    webhook = None
+    if options.webhook_port:
+        webhook = webhook_server(
+            options.webhook_port,
+            host=options.webhook_url_host,
+            cert=options.webhook_cert,
+            key=options.webhook_key,
+            authority=options.webhook_ca,
+        )
     wish = OperatorSettings(
         namespace=options.namespace,
         lease_namespace=options.lease_namespace or environ.get("POD_NAMESPACE") or access.namespace,
         workers=options.workers,
         http_port=options.http_port,
-        webhook=_webhook(options),
+        webhook=webhook,
         webhook_managed=options.webhook_name if options.webhook_url_host else None,
     )
     try:
@@ -52,21 +61,6 @@ async def _serve(access: Access, options: argparse.Namespace, environ: Mapping[s
         raise errors.exceptions[0] from None
     print(f"{options.program}: stopped", file=sys.stderr)
     return 0
-
-
-def _webhook(options: argparse.Namespace) -> Any:
-    """kopf's server. With a host name it registers itself by URL; else the chart names its Service."""
-    if not options.webhook_port:
-        return None
-    import kopf
-
-    return kopf.WebhookServer(
-        port=options.webhook_port,
-        host=options.webhook_url_host,
-        certfile=options.webhook_cert,
-        pkeyfile=options.webhook_key,
-        cafile=options.webhook_ca,
-    )
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

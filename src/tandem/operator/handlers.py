@@ -84,6 +84,18 @@ def _plain(body: Any) -> Raw:
     return {key: body[key] for key in body}
 
 
+def webhook_server(
+    port: int, *, host: str | None, cert: str | None, key: str | None, authority: str | None
+) -> kopf.WebhookServer:
+    """kopf's admission server. With a host name it is registered by URL; else the chart names its Service.
+
+    Args:
+        host: our address as the API server sees it.
+        authority: path of the PEM that the API server should trust for us.
+    """
+    return kopf.WebhookServer(port=port, host=host, certfile=cert, pkeyfile=key, cafile=authority)
+
+
 def settings(*, webhook: Any = None, managed: str | None = None) -> kopf.OperatorSettings:
     """kopf's settings: no events of its own, and quick."""
     made = kopf.OperatorSettings()
