@@ -180,6 +180,9 @@ async def test_a_router_in_trouble_costs_the_best_choice_only(
                 await asyncio.Event().wait()
             return RouteChoice(instance_id="somebody", rule="mine")
 
+        def prefilled(self, request_id: str) -> None:
+            pass
+
         def finished(self, request_id: str) -> None:
             pass
 

@@ -79,15 +79,22 @@ class FarRouter:
             choice: RouteChoice = await anext(answers)
             return choice
 
+    def prefilled(self, request_id: str) -> None:
+        """Told without waiting, as `finished`."""
+        self._tell_soon(self._client.prefilled, request_id)
+
     def finished(self, request_id: str) -> None:
         """Told without waiting: a router that misses it errs by one request until the next report."""
-        task = asyncio.create_task(self._tell(request_id))
+        self._tell_soon(self._client.finished, request_id)
+
+    def _tell_soon(self, what: Any, request_id: str) -> None:
+        task = asyncio.create_task(self._tell(what, request_id))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
-    async def _tell(self, request_id: str) -> None:
+    async def _tell(self, what: Any, request_id: str) -> None:
         try:
-            async with aclosing(self._client.finished(request_id)) as answers:
+            async with aclosing(what(request_id)) as answers:
                 await anext(answers)
         except ServingError as error:
             log.debug("router.not_told request_id=%s error=%s", request_id, error)

@@ -47,7 +47,11 @@ class RouterService(Linkable):
         settings: RouterSettings = dynamo_context["settings"][RouterSettings]
         processor: ProcessorSettings = dynamo_context["others"](ProcessorSettings)
         self.tasks = Tasks()
-        self.router = self._over_rule(settings.custom_router or processor.router, processor.component)
+        name = settings.custom_router or processor.router
+        if name in _KV_MODES:
+            self.router = kv_router(self.tasks, settings, processor.component)
+        else:
+            self.router = self._over_rule(name, processor.component)
 
     def _over_rule(self, name: str, component: str) -> Any:
         """A router over the rule `name`, fed with the reports of `component`."""
@@ -62,6 +66,12 @@ class RouterService(Linkable):
     async def choose(self, request: RouteRequest) -> AsyncIterator[RouteChoice]:
         """Which instance takes a request."""
         yield await self.router.choose(request)
+
+    @endpoint()
+    async def prefilled(self, request_id: str) -> AsyncIterator[bool]:
+        """A request's first token has come."""
+        self.router.prefilled(request_id)
+        yield True
 
     @endpoint()
     async def finished(self, request_id: str) -> AsyncIterator[bool]:
@@ -131,6 +141,7 @@ class ProcessorService(Linkable):
                 return self.router.here.router
             if self.router.instance_ids():
                 return FarRouter(self.router)
+            return kv_router(self.tasks, RouterSettings(), settings.component)  # nobody else does it: no second switch
         from tandem.router.service import RuleRouter
 
         runtime, router = dynamo_context["runtime"], RuleRouter(rule(settings.router))
@@ -285,10 +296,16 @@ class FrontendService(Linkable):
 
 
 def rule(name: str) -> Any:
-    """The rule called `name`; routing by KV falls back to the load where this version has no such rule."""
-    from tandem.router.registry import rule_named, rule_names
+    """The rule called `name`."""
+    from tandem.router.registry import rule_named
 
-    if name in _KV_MODES and name not in rule_names():
-        log.warning("router.fallback asked=%s used=least-loaded", name)
-        name = "least-loaded"
     return rule_named(name)
+
+
+def kv_router(tasks: Tasks, settings: RouterSettings, component: str) -> Any:
+    """A router that follows what the workers of `component` hold."""
+    from tandem.router.kv import KvRouter
+
+    router = KvRouter(dynamo_context["runtime"], settings, component=component)
+    tasks.add("kv", router.follow())
+    return router

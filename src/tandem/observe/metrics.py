@@ -79,6 +79,54 @@ ROUTER_CHOICES = Counter(
     place="front",
 )
 
+ROUTER_DECISION_SECONDS = Histogram(
+    "tandem_router_decision_seconds",
+    "One choice by KV cache: naming the prompt's blocks, matching, weighing.",
+    buckets=(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05),
+    place="front",
+)
+ROUTER_PROMPT_BLOCKS = Counter(
+    "tandem_router_prompt_blocks_total",
+    "Full blocks of prompts that were routed by KV cache.",
+    "component",
+    place="front",
+)
+ROUTER_OVERLAP_BLOCKS = Counter(
+    "tandem_router_overlap_blocks_total",
+    "Blocks of them that the chosen worker had: told (by the worker) or predicted (only expected by us). "
+    "Over prompt blocks: the hit rate, and the share of it that is prediction.",
+    "component",
+    "source",
+    place="front",
+)
+ROUTER_KV_UPDATES = Counter(
+    "tandem_router_kv_updates_total",
+    "KV updates of workers by what became of them: applied, beat, waiting, repeated, gap, overflow, dead, garbage.",
+    "outcome",
+    place="front",
+)
+ROUTER_KV_REPAIRS = Counter(
+    "tandem_router_kv_repairs_total",
+    "States fetched from workers, by outcome: whole, again, failed.",
+    "outcome",
+    place="front",
+)
+ROUTER_KV_LAG_SECONDS = Histogram(
+    "tandem_router_kv_lag_seconds",
+    "A worker's update sent to applied, by both clocks.",
+    buckets=_COPY,
+    place="front",
+)
+ROUTER_WORKERS = Gauge(
+    "tandem_router_workers",
+    "Workers by how well their blocks are known: warm, filling, or predicted (their engine tells nothing).",
+    "component",
+    "state",
+    place="front",
+)
+ROUTER_INDEX_BLOCKS = Gauge("tandem_router_index_blocks", "Blocks in the index.", "component", place="front")
+ROUTER_INDEX_BYTES = Gauge("tandem_router_index_bytes", "Bytes of its table.", "component", place="front")
+
 # ── workers: prefill site, queue, hand-off, transfer ─────────────────────────────────────────────
 PREFILL_DECISIONS = Counter(
     "tandem_prefill_decisions_total",

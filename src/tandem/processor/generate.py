@@ -25,7 +25,7 @@ from tandem.observe.stories import Stories
 from tandem.processor.merge import merged
 from tandem.processor.pieces import Piece, SequenceText
 from tandem.processor.ports import Call, Router
-from tandem.processor.rules import after_loss, continued, replay_note
+from tandem.processor.rules import after_loss, continued, explained, replay_note
 from tandem.processor.serving import ServedModel, ServedModels
 
 _log = logging.getLogger(__name__)
@@ -139,6 +139,8 @@ class Generator:
                         )
                     ) as outputs:
                         async for output in outputs:
+                            if output.token_ids and sequence.first_at is None:
+                                self._router.prefilled(prompt.route_id)
                             piece = self._took(origin, sequence, output)
                             if piece is not None:
                                 yield piece
@@ -199,6 +201,7 @@ class Generator:
             reason=choice.reason,
             candidates=len(cards),
             sequences=count,
+            **explained(choice),
         )
         return next(card for card in cards if card.instance_id == choice.instance_id), choice.prefill_hint
 

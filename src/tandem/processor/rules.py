@@ -1,15 +1,19 @@
-"""What the loss of a decode worker means for a request. Pure."""
+"""What the loss of a decode worker means for a request, and how a choice is told. Pure."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from tandem.core.request import GenerateRequest
+from tandem.core.routing import RouteChoice
 from tandem.errors import Overloaded, ServingError
 
 Next = Literal["raise", "restart", "continue"]
 """Give up; send the same request elsewhere; send prompt and tokens so far elsewhere."""
+
+_SCORES_SHOWN = 8
+"""Candidates that a story names: the cheapest."""
 
 
 def after_loss(
@@ -57,6 +61,19 @@ def continued(request: GenerateRequest, sent: Sequence[int], engine_request_id: 
         replayed_tokens=len(sent),
         prefill_hint=None,
     )
+
+
+def explained(choice: RouteChoice) -> dict[str, Any]:
+    """What a router says of its choice beyond name and reason: the overlap, and what the cheapest would have cost."""
+    told: dict[str, Any] = {}
+    if choice.cached_tokens is not None:
+        told["expected_cached_tokens"] = choice.cached_tokens
+    if choice.scores:
+        cheapest = sorted(choice.scores, key=lambda score: score.cost_s)[:_SCORES_SHOWN]
+        told["scores"] = " ".join(f"{s.instance_id}={s.cost_s:.3f}s/{s.cached_tokens}" for s in cheapest)
+    if choice.prefill_hint is not None:
+        told["prefill_hint"] = choice.prefill_hint
+    return told
 
 
 def replay_note(request: GenerateRequest) -> str:

@@ -192,6 +192,7 @@ class WorkerPool:
         session: str | None = None,
         session_is_hard: bool = False,
         active: bool = True,
+        computes: bool = True,
     ) -> Decision:
         """Choose among `request.candidates`, and count on it from now on.
 
@@ -199,6 +200,7 @@ class WorkerPool:
             names: the prompt's blocks.
             session: instance that this session went to so far.
             active: whether sequences stay at the worker after their first token.
+            computes: whether it computes the prompt itself: else the prompt is not added to its prefill queue.
         """
         self._expire(now)
         self.flush()
@@ -234,7 +236,8 @@ class WorkerPool:
             self.loads.sent(choice.instance_id, request.sequences)
         if worker is not None:
             cached = min(found.predicted * self.block_size_tokens, max(0, prompt - 1))
-            worker.queue.sent(request.request_id, prompt - cached, now)
+            if computes:
+                worker.queue.sent(request.request_id, prompt - cached, now)
             self._expect(worker, names, now)
         return Decision(choice, names.size, found.gpu, found.predicted, matches.longest)
 

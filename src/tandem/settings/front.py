@@ -104,11 +104,24 @@ class RouterSettings:
     min_workers: int = 1
     """Decode workers to wait for. Instances."""
 
-    overlap_weight: float = 1.0
-    """What a cached block is worth against a block of load. 0 balances load only."""
+    overlap_weight: float = 3.0
+    """What a cached token is worth against a token of load. 0 balances load only; above 1, because computing a
+    token delays everybody who comes after."""
 
     temperature: float = 0.0
     """Spread of the choice among near-equal workers; 0 takes the cheapest always."""
+
+    busy_wait_s: float = 0.0
+    """Prefill queue from which on a worker is left out while another has a shorter one. Seconds; 0: never."""
+
+    session_affinity: Literal["off", "soft", "hard"] = "off"
+    """Whether requests of one session stay on one worker: `soft` unless it is busy, `hard` while it lives."""
+
+    session_ttl_s: float = 600.0
+    """How long a session without requests is remembered. Seconds."""
+
+    prefill_component: str = "PrefillWorker"
+    """Component whose instances prefill: jobs go to the lane of the one whose cache fits best."""
 
     block_size: int | None = None
     """Tokens per block. Default: what the workers registered, which also wins when it differs."""

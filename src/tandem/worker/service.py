@@ -18,6 +18,7 @@ import msgspec
 
 from tandem.core.cards import InstanceCard, ModelCard, Role
 from tandem.core.handoff import PrefillClaim, PrefillProgress, Verdict
+from tandem.core.kv_updates import KvState, KvStateAsk
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.disagg.queue import PrefillQueue
 from tandem.disagg.rules import DisaggRules, queue_name
@@ -25,6 +26,7 @@ from tandem.engines.ports import Engine
 from tandem.runtime.ports import Registration, Runtime
 from tandem.settings import DisaggSettings, WorkerSettings
 from tandem.worker.decode import DecodeWorker
+from tandem.worker.kv_updates import KvUpdates
 from tandem.worker.lanes import Lanes
 from tandem.worker.live import LiveRules
 from tandem.worker.load import publish_load
@@ -115,6 +117,12 @@ class EngineWorker:
         runtime.serve("progress", PrefillProgress, Verdict, self._decode.progress)
         runtime.serve("reset_prefix_cache", Nothing, bool, self._reset_prefix_cache)
         runtime.serve("status", Nothing, dict[str, Any], self._status)
+        if self._engine.capabilities.kv_events:
+            updates = KvUpdates(
+                self._engine, runtime, components=sorted(self._components.values()), model=self._served_model_name
+            )
+            runtime.serve("kv_state", KvStateAsk, KvState, updates.state)
+            self._spawn("kv-updates", updates.publish())
         self._spawn("live-rules", self._rules.watch(runtime.store, self._served_model_name))
         self._spawn("prefill-peers", self._decode.watch_prefill_workers())
         self._spawn("lanes", lanes.watch())
@@ -200,6 +208,7 @@ class EngineWorker:
                 model_path=facts.model_path,
                 max_model_len=facts.max_model_len,
             ),
+            extra={"kv_updates": "1"} if self._engine.capabilities.kv_events else {},
         )
 
     async def _reset_prefix_cache(self, _: "Nothing") -> AsyncGenerator[bool, None]:
