@@ -194,6 +194,12 @@ def test_the_demo_refuses_a_busy_port_in_one_sentence() -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_the_demo_refuses_a_port_that_cannot_be(port: int) -> None:
+    with pytest.raises(ConfigError, match=f"port {port} is not between 0 and 65535"):
+        demo.refuse_if_unable("127.0.0.1", port, "simulated")
+
+
 def test_the_demo_refuses_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "available_memory", lambda: 1_000_000_000)
     with pytest.raises(ConfigError, match=r"needs 2.5 GB of free memory; 1.0 GB is free"):

@@ -74,6 +74,14 @@ def test_a_lost_claimer_is_replaced_once_then_the_prompt_is_prefilled_here() -> 
     ]
 
 
+def test_kv_that_fails_after_the_first_output_is_recovered_too() -> None:
+    so_far = (Claimed(A1), HandoffArrived(A1, HANDOFF), Decoded())
+    _, here = told(*so_far, PullFailed(reason="kv_transfer_failed", retry_ok=False))
+    assert here[-1] == PrefillHere("kv_transfer_failed")
+    _, again = told(*so_far, PullFailed(reason="kv_transfer_failed", retry_ok=True))
+    assert again[-1] == Enqueue(2)
+
+
 def test_without_another_prefill_worker_the_prompt_is_prefilled_here_at_once() -> None:
     _, effects = told(Claimed(A1), ClaimLost(fence=A1, reason="engine_failed", retry_ok=False))
     assert effects[-1] == PrefillHere("engine_failed")

@@ -53,6 +53,8 @@ def refuse_if_unable(host: str, port: int, engine: str) -> None:
     Raises:
         ConfigError: the port is busy, or memory or disk is short.
     """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port {port} is not between 0 and 65535: choose another with --port")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -171,7 +171,7 @@ def step(s: RemotePrefill, event: Event) -> tuple[RemotePrefill, list[Effect]]:
             return replace(s, phase="decoding"), [Tell(s.fence, "pulled")]
         case ClaimLost() if s.phase == "claimed" and event.fence == s.fence:
             return _recover(s, event.reason, retry_ok=event.retry_ok, verdict="cancel")
-        case PullFailed() if s.phase == "pulling":
+        case PullFailed() if s.phase in ("pulling", "decoding"):  # an engine may also say so after its first output
             return _recover(s, event.reason, retry_ok=event.retry_ok, verdict="abandoned")
         case Waited(reason) if s.phase == "queued":
             return replace(s, phase="here"), [Withdraw(s.attempt), PrefillHere(reason)]
