@@ -274,6 +274,7 @@ class EngineContract:
         assert [*(first.token_ids if first else []), *rest.tokens] == alone.tokens
         assert rest.last.finish_reason == "length"
         assert await is_free(prefiller)
+        await self.assert_idle(prefiller)
 
     async def test_both_sides_use_their_own_prefix_hits(self, prefiller: Engine, decoder: Engine) -> None:
         prompt = a_prompt(3 * decoder.facts.block_size_tokens + 5)

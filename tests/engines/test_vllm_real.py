@@ -1,10 +1,12 @@
 """Real vLLM beyond the contract: its settings, its processes, and what they leave behind."""
 
+import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
-pytest.importorskip("vllm")
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(90)]
+from tandem.engines.vllm.home import EngineHome
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
 
 MODEL = str(Path(__file__).parents[2] / "models" / "tiny-qwen3")
 
@@ -108,7 +115,7 @@ say(missing=sorted(keys - VLLM_KEYS), gone=sorted(VLLM_KEYS - keys), block_size=
 
 
 def test_an_engine_serves_grammars_and_leaves_nothing_behind(zygote: Zygote) -> None:
-    before = set(os.listdir("/dev/shm"))
+    before = {folder: set(os.listdir(folder)) for folder in ("/dev/shm", tempfile.gettempdir())}
     body = """
 async def main():
     engine = VllmEngine(spec(roles=()))
@@ -134,7 +141,9 @@ asyncio.run(main())
     assert found["home"] is False
     assert found["tasks"] == 1
     assert not any(psutil.pid_exists(pid) for pid in found["pids"])
-    assert set(os.listdir("/dev/shm")) <= before
+    for folder, names in before.items():
+        new = set(os.listdir(folder)) - names
+        assert not [name for name in new if "vllm" in name or "tandem-engine" in name], folder
 
 
 def test_an_engine_dies_with_its_worker_also_on_sigkill(zygote: Zygote) -> None:
@@ -142,7 +151,7 @@ def test_an_engine_dies_with_its_worker_also_on_sigkill(zygote: Zygote) -> None:
 async def main():
     engine = VllmEngine(spec())
     await engine.load()
-    say(pids=engine.process_ids, worker=os.getpid())
+    say(pids=engine.process_ids, worker=os.getpid(), home=engine._engine.home.path)
     await asyncio.sleep(60)
 asyncio.run(main())
 """
@@ -150,9 +159,14 @@ asyncio.run(main())
     pids = found["pids"]
     assert all(psutil.pid_exists(pid) for pid in pids)
     os.kill(found["worker"], signal.SIGKILL)
+    assert os.path.exists(found["home"])
     end = time.monotonic() + 2
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
         assert time.monotonic() < end, "the engine outlived its worker"
+        time.sleep(0.02)
+    while os.path.exists(found["home"]):  # until the last of its threads has let go of the lock
+        assert time.monotonic() < end, "the next engine sweeps up"
+        EngineHome().remove()
         time.sleep(0.02)
 
 

@@ -34,6 +34,9 @@ ALIASES = {
     "guided_decoding_backend": Alias(None, "the engine picks the grammar backend; see structured-outputs-config"),
     "max_seq_len_to_capture": Alias(None, "see max-cudagraph-capture-size"),
     "cuda_graph_sizes": Alias("cudagraph_capture_sizes", "renamed"),
+    "max_num_partial_prefills": Alias(None, "prompts share a step as far as max-num-batched-tokens allows"),
+    "max_long_partial_prefills": Alias(None, "prompts share a step as far as max-num-batched-tokens allows"),
+    "calculate_kv_scales": Alias(None, "scales come with the checkpoint"),
     "rope_scaling": Alias("hf_overrides", "given to the model's configuration as {rope_scaling: …}"),
     "rope_theta": Alias("hf_overrides", "given to the model's configuration as {rope_theta: …}"),
 }

