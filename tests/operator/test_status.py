@@ -11,7 +11,7 @@ from tandem.operator.children import plan_children
 from tandem.operator.events import transitions
 from tandem.operator.faults import Fault
 from tandem.operator.restarts import to_delete, trigger
-from tandem.operator.status import group_status, invalid_status
+from tandem.operator.status import group_status, invalid_status, refreshed
 from tandem.operator.types import Condition, Group, GroupStatus, Raw
 
 NOW = "2026-01-01T00:00:00Z"
@@ -61,6 +61,16 @@ def test_a_template_edit_is_not_ready_from_the_first_moment() -> None:
     status = status_of(group(role("a", template=pod("new")), generation=2), objects)
     assert condition(status, labels.ROLLING).status == "True"
     assert condition(status, labels.READY).observed_generation == 2
+
+
+def test_a_rollout_that_begins_between_decision_and_status_is_seen() -> None:
+    """The counts and the word on the rollout must be of one moment, or old counts look like the end of it."""
+    by = group(role("a", replicas=2))
+    objects = settle(by)
+    [view] = plan_children(by, seen(*objects)).views
+    begun = observed(next(i for i in objects if i["kind"] == "StatefulSet"), updated=0, updateRevision="r2")
+    status = group_status(by, [refreshed(view, begun)], restart=None, now=NOW)
+    assert condition(status, labels.READY).message == "role a: 0/2 updated"
 
 
 def test_pods_that_a_partition_holds_back_do_not_count_as_missing() -> None:

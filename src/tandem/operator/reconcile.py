@@ -28,7 +28,7 @@ from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, parse_group, shell_of, status_object
 from tandem.operator.restarts import trigger
 from tandem.operator.seen import Key, Seen, ServerFacts, at
-from tandem.operator.status import RoleView, group_status, invalid_status
+from tandem.operator.status import RoleView, group_status, invalid_status, refreshed
 from tandem.operator.types import Group, GroupStatus, Raw
 from tandem.operator.workloads import name_of
 
@@ -238,7 +238,8 @@ class GroupReconciler:
         found = self._cache.get(view.plan.kind, group.namespace, name) if not view.problem else view.workload
         service = f"s-{name}"
         refused = [text for (_, child), text in errors.items() if child in (name, service)]
-        return replace(view, workload=found or view.workload, problem=view.problem or (refused[0] if refused else None))
+        fresh = refreshed(view, found)
+        return replace(fresh, problem=view.problem or (refused[0] if refused else None))
 
     async def _tell(self, item: Raw, group: Group, status: GroupStatus, notes: Sequence[Note] = ()) -> None:
         """Write the status if it says something new, and an event for each transition."""

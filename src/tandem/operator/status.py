@@ -1,13 +1,14 @@
 """What a group's status says: true for the generation that it names, with a reason for each role that is not ready."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tandem.operator import labels
 from tandem.operator.faults import Fault
 from tandem.operator.restarts import condition, in_progress
 from tandem.operator.roles import RolePlan
+from tandem.operator.rollout import progress
 from tandem.operator.seen import at
 from tandem.operator.types import Condition, Group, GroupStatus, Raw, RoleStatus
 from tandem.operator.workloads import is_ready
@@ -50,6 +51,14 @@ class RoleView:
         if counts.replicas != role.replicas:
             return f"role {name}: {counts.replicas} pods, {role.replicas} wished"
         return None
+
+
+def refreshed(view: RoleView, workload: Raw | None) -> RoleView:
+    """The view with the workload as it is after the writes: its word on the rollout goes along with its counts."""
+    if workload is None:
+        return view
+    rolling = view.rolling or progress(view.plan.role, workload, changes_now=False).rolling
+    return replace(view, workload=workload, rolling=rolling)
 
 
 def group_status(group: Group, views: Sequence[RoleView], *, restart: str | None, now: str) -> GroupStatus:
