@@ -96,7 +96,8 @@ class PrefillWorker:
         def over(task: asyncio.Task[None]) -> None:
             self._jobs.discard(task)
             self.tokens_in_progress -= tokens
-            self._room.set()
+            if self.tokens_in_progress < self._limits.token_budget:
+                self._room.set()
             if not task.cancelled() and (bug := task.exception()) is not None:
                 log.error("prefill.bug lane=%s", taken.delivery.lane, exc_info=bug)
 
