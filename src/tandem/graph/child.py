@@ -112,7 +112,7 @@ class Process:
             report = await self._report()
             self._say(
                 "waiting" if reasons else "ready",
-                note="; ".join(reasons) or str(report.get("degraded") or ""),
+                note="; ".join(dict.fromkeys(reasons)) or str(report.get("degraded") or ""),
                 degraded=bool(report.get("degraded")),
                 door=str(report.get("door") or ""),
                 models=[str(each) for each in report.get("models") or ()],
