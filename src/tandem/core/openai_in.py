@@ -32,6 +32,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unix time in seconds."""
     deadline: float | None = None
     """Unix time in seconds."""
+    session_id: str | None = None
+    """What the caller says in `x-session-id`: routers may keep a session's requests on one instance."""
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

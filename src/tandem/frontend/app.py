@@ -65,7 +65,12 @@ class FrontDoor:
         client_id = _sane(headers.get(b"x-request-id"))
         now = self._wall_clock()
         request_id = str(uuid.uuid4())
-        origin = Origin(request_id=request_id, accepted_at=now, deadline=now + self._options.request_timeout_s)
+        origin = Origin(
+            request_id=request_id,
+            accepted_at=now,
+            deadline=now + self._options.request_timeout_s,
+            session_id=_sane(headers.get(b"x-session-id")),
+        )
         response = Response(send, {"x-request-id": client_id or request_id})
         exchange = Exchange(scope, receive, response, headers, scope["path"], origin, client_id)
         route = self._route_name(exchange.path)

@@ -191,6 +191,7 @@ class Generator:
             token_ids=prompt.token_ids,
             sequences=count,
             cache_salt=prompt.cache_salt,
+            session_id=origin.session_id,
         )
         choice = await self._asked(ask)
         self._stories.add(
