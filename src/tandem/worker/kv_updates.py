@@ -27,7 +27,7 @@ class KvUpdates:
         self._ledgers: dict[int, BlockLedger] = {0: self._ledger()}
 
     async def publish(self) -> None:
-        """Follow the engine until cancelled or until it dies."""
+        """Follow the engine until cancelled."""
         async with asyncio.TaskGroup() as group:
             beat = group.create_task(self._beat())
             async for batch in self._engine.kv_events():
@@ -35,8 +35,8 @@ class KvUpdates:
                 changes = ledger.apply(batch)
                 if changes:
                     await self._tell(batch.dp_rank, ledger.seq, changes)
-            await self._engine.wait_dead()
-            beat.cancel()
+            beat.cancel()  # the engine died: its worker follows, and cancels this
+            await asyncio.get_running_loop().create_future()
 
     async def state(self, ask: KvStateAsk) -> AsyncGenerator[KvState, None]:
         """What one rank holds, in parts, as of one number: taken whole before the first part leaves."""
