@@ -1,5 +1,7 @@
 """The whole path of a request whose prompt is prefilled elsewhere. Change it and watch it fail."""
 
+import asyncio
+
 from tandem.observe import metrics
 from tandem.settings import DisaggSettings
 from tandem.testing.cluster import a_cluster, a_request, eventually
@@ -112,3 +114,19 @@ async def test_a_prefill_worker_with_other_blocks_is_never_paired() -> None:
         answer = await cluster.answer(a_request())
         assert answer.stage("prefill_decision").detail["reason"] == "incompatible_prefill_workers"
         assert answer.finish_reason == "length"
+
+
+async def test_kv_bytes_add_up_also_when_pulls_overlap() -> None:
+    async with a_cluster(transfer_latency_s=0.5) as cluster:
+        before = metrics.KV_TRANSFER_BYTES.labels().value
+        prompts = [range(2000 * i, 2000 * i + 320) for i in range(8)]
+        answers = await asyncio.gather(*(cluster.answer(a_request(prompt=prompt)) for prompt in prompts))
+        counted = cluster.decode[0].engine.transfer_totals().kv_bytes
+        told = [answer.stage("kv_pull").detail for answer in answers]
+        assert any(detail.get("estimated") for detail in told)
+        assert sum(int(detail["kv_bytes"] or 0) for detail in told) == counted
+
+        async def exported() -> float:
+            return metrics.KV_TRANSFER_BYTES.labels().value - before
+
+        assert await eventually(exported, counted)

@@ -18,8 +18,11 @@ REPEAT_EVERY = 10
 async def publish_load(engine: Engine, runtime: Runtime, components: Iterable[str], *, interval_s: float) -> None:
     """Publish on every component's subject until cancelled, when something changed or was last said long ago."""
     encode = msgspec.msgpack.Encoder().encode
-    said, unchanged = None, 0
+    said, unchanged, kv_bytes = None, 0, 0
     while True:
+        received = engine.transfer_totals().kv_bytes
+        metrics.KV_TRANSFER_BYTES.inc(received - kv_bytes)
+        kv_bytes = received
         load = engine.load_report()
         unchanged = unchanged + 1 if load == said else 0
         if unchanged % REPEAT_EVERY == 0 and runtime.bus.connected:

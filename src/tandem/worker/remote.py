@@ -21,6 +21,7 @@ from tandem.observe import metrics, stages
 from tandem.worker.local import generate_here, next_output, noted_decode
 from tandem.worker.notes import Notes
 from tandem.worker.peers import PrefillPeers
+from tandem.worker.pulls import Pull, PullMeter
 from tandem.worker.session import RemoteSession
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class DecodeParts:
     queue: PrefillQueue
     peers: PrefillPeers
     times: DecodeTimes
+    pulls: PullMeter
 
     def count_fallback(self, request_id: str, reason: str) -> None:
         """A remote prefill that was wanted and did not happen: counted and said, never silent."""
@@ -162,33 +164,42 @@ class RemoteRun:
         return True
 
     async def _pull(self, handoff: Handoff) -> AsyncGenerator[GenerateOutput, None]:
-        begun = time.monotonic()
-        before = self._parts.engine.transfer_totals()
-        async with aclosing(self._parts.engine.decode(self._rest(), handoff)) as outputs:
-            try:
-                async with asyncio.timeout(self._parts.times.pull_timeout_s):
-                    first = await next_output(outputs)
-            except TimeoutError as late:
-                raise KvTransferFailed(
-                    f"no token within {self._parts.times.pull_timeout_s:g} s of the hand-off"
-                ) from late
-            self._session.dispatch(Decoded())
-            pull_s = time.monotonic() - begun
-            kv_bytes = self._parts.engine.transfer_totals().kv_bytes - before.kv_bytes
-            metrics.KV_PULL_SECONDS.observe(pull_s)
-            metrics.KV_TRANSFER_BYTES.inc(kv_bytes)
-            metrics.KV_TRANSFERS.labels("pulled").inc()
-            self._notes.add(
-                stages.KV_PULL,
-                duration_s=pull_s,
-                kv_bytes=kv_bytes,
-                gb_per_s=round(kv_bytes / pull_s / 1e9, 3),
-                tokens=handoff.num_tokens,
-                engine_id=handoff.engine_id,
-            )
-            async with aclosing(noted_decode(first, outputs, self._notes)) as noted:
-                async for output in noted:
-                    yield output
+        pull = self._parts.pulls.begin()
+        try:
+            async with aclosing(self._parts.engine.decode(self._rest(), handoff)) as outputs:
+                first = await self._first(outputs, handoff, pull)
+                async with aclosing(noted_decode(first, outputs, self._notes)) as noted:
+                    async for output in noted:
+                        yield output
+        finally:
+            self._parts.pulls.end(pull)
+
+    async def _first(
+        self, outputs: AsyncGenerator[GenerateOutput, None], handoff: Handoff, pull: Pull
+    ) -> GenerateOutput:
+        """The decode engine's first output, which says that the KV has arrived."""
+        begun, timeout_s = time.monotonic(), self._parts.times.pull_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                first = await next_output(outputs)
+        except TimeoutError as late:
+            raise KvTransferFailed(f"no token within {timeout_s:g} s of the hand-off") from late
+        self._session.dispatch(Decoded())
+        pull_s = time.monotonic() - begun
+        kv_bytes = self._parts.pulls.moved(pull, handoff)
+        self._parts.pulls.end(pull)
+        metrics.KV_PULL_SECONDS.observe(pull_s)
+        metrics.KV_TRANSFERS.labels("pulled").inc()
+        self._notes.add(
+            stages.KV_PULL,
+            duration_s=pull_s,
+            kv_bytes=kv_bytes,
+            gb_per_s=round(kv_bytes / pull_s / 1e9, 3),
+            tokens=handoff.num_tokens,
+            engine_id=handoff.engine_id,
+            estimated=None if pull.alone else True,
+        )
+        return first
 
     def _pull_failed(self, failure: KvTransferFailed) -> None:
         log.warning("kv.pull_failed request_id=%s reason=%s", self._request.request_id, failure)

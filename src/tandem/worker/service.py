@@ -32,6 +32,7 @@ from tandem.worker.live import LiveRules
 from tandem.worker.load import publish_load
 from tandem.worker.peers import PrefillPeers
 from tandem.worker.prefill import PrefillLimits, PrefillWorker
+from tandem.worker.pulls import PullMeter
 from tandem.worker.remote import DecodeIdentity, DecodeParts, DecodeTimes
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class EngineWorker:
                 queue=queue,
                 peers=peers,
                 times=DecodeTimes(prefill_timeout_s=self._disagg.prefill_timeout_s),
+                pulls=PullMeter(self._engine),
             )
         )
         lanes = Lanes(
