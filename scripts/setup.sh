@@ -9,6 +9,10 @@ cd "$(dirname "$0")/.."
 
 venv=.venv
 log=$venv/setup.log
+
+# One set-up at a time: `make run` beside `make test` in a new checkout waits instead of taking the folder away.
+exec 9>.setup.lock
+flock -n 9 || { say "Another set-up of this checkout is running; waiting for it ..."; flock 9; }
 needed_mb=4500
 
 python_that_fits() {
@@ -101,13 +105,13 @@ installed_hash=$(cat "$venv/lock.hash" 2>/dev/null || true)
 if [ "$installed_hash" != "$lock_hash" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
   started=$SECONDS
   check_space
-  [ -n "$installed_hash" ] && "$venv/bin/python" -m pip --version >/dev/null 2>&1 || { python=$(python_that_fits); make_venv "$python"; }
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 || { python=$(python_that_fits); make_venv "$python"; }
   check_libnuma
   install_lock
   install_torch
   remove_left_overs
-  compile_modules
   echo "$lock_hash" >"$venv/lock.hash"
+  compile_modules
   say "Installed in $((SECONDS - started)) s."
 elif [ "${1:-}" != --quiet ]; then
   say "Nothing to install: .venv is as the lock file says."
