@@ -25,7 +25,7 @@ class Stage:
     speeds: tuple[float, ...] = ()
     """Factor on each worker's speed; 1 where none is given."""
     deaths: tuple[tuple[float, int], ...] = ()
-    """(second, worker): who dies when. A worker -1 is the one that has computed least just then: the best cache."""
+    """(second, worker): who dies when. A worker -1 is the one that got most requests until then: whoever has the hot prefix."""
 
     def check(self) -> None:
         """Raise ConfigError on a stage that cannot work."""
@@ -89,7 +89,7 @@ class _Replay:
 
     def _die(self, number: int, now: float) -> None:
         if number < 0:
-            number = min(self._alive, key=lambda i: self._workers[i].computed_tokens)
+            number = max(self._alive, key=lambda i: self._assigned[i])
         self._alive.remove(number)
         lost = self._workers[number].die()
         self._policy.died(number, now)
