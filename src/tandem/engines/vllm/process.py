@@ -21,6 +21,7 @@ from typing import Any
 from tandem.engines.vllm.home import EngineHome
 from tandem.engines.vllm.noise import quieten
 from tandem.engines.vllm_plugin import bind_to_parent
+from tandem.transport.address import is_loopback
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 _PRELOADED = (
@@ -130,6 +131,8 @@ def engine_environment(home: EngineHome, *, cpu: bool, side_channel: tuple[str, 
     if side_channel is not None:
         changes["VLLM_NIXL_SIDE_CHANNEL_HOST"] = side_channel[0]
         changes["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(side_channel[1])
+        if is_loopback(side_channel[0]) and "UCX_NET_DEVICES" not in os.environ:
+            changes["UCX_NET_DEVICES"] = "lo"  # UCX would listen on every interface, for peers that are all here
     before, temporary = {key: os.environ.get(key) for key in changes}, tempfile.tempdir
     os.environ.update(changes)
     tempfile.tempdir = None  # so that it is asked for anew, here and in a fork
