@@ -1,6 +1,7 @@
 """The YAML's engine keys become vLLM's; what changes on the way is said once."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,14 @@ from tandem.engines.vllm.keys import VLLM_KEYS
 from tandem.errors import ConfigError
 
 
-def args_of(*, cpu: bool = True, roles: tuple[Any, ...] = ("prefill", "decode"), **keys: Any) -> EngineArgs:
-    spec = EngineSpec(
-        model_path="/models/none", served_model_name="qwen", roles=roles, engine_args=keys, handoff_lease_s=20
-    )
+def args_of(
+    *,
+    cpu: bool = True,
+    roles: tuple[Any, ...] = ("prefill", "decode"),
+    model: str = "/models/none",
+    **keys: Any,
+) -> EngineArgs:
+    spec = EngineSpec(model_path=model, served_model_name="qwen", roles=roles, engine_args=keys, handoff_lease_s=20)
     return engine_args(spec, cpu=cpu, engine_id="e1")
 
 
@@ -98,11 +103,25 @@ def test_a_connector_that_is_no_json_is_refused() -> None:
         args_of(kv_transfer_config="{nixl")
     with pytest.raises(ConfigError, match="is a JSON object"):
         args_of(kv_transfer_config="[1]")
+    with pytest.raises(ConfigError, match="hf-overrides is a JSON object"):
+        args_of(hf_overrides="[1]", rope_theta=5e5)
 
 
 def test_rope_settings_go_to_the_models_configuration() -> None:
     args = args_of(rope_scaling='{"rope_type":"yarn","factor":4.0}', hf_overrides={"x": 1})
     assert args.values["hf_overrides"] == {"x": 1, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}
+    model = str(Path(__file__).parents[2] / "models" / "tiny-qwen3")
+    args = args_of(model=model, rope_scaling='{"rope_type":"yarn","factor":4.0}', hf_overrides='{"x": 1}')
+    assert args.values["hf_overrides"] == {
+        "x": 1,
+        "max_position_embeddings": 4 * 8192,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 8192,
+            "rope_theta": 1e6,
+        },
+    }
 
 
 def test_request_logging_can_still_be_asked_for() -> None:

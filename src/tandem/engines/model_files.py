@@ -24,7 +24,7 @@ class ModelFiles:
 @functools.lru_cache(maxsize=8)
 def read_model_files(model_path: str) -> ModelFiles:
     """Read config, generation config and tokenizer, once for all engines of a process."""
-    config = _json(model_path, "config.json")
+    config = read_config(model_path)
     eos = _json(model_path, "generation_config.json").get("eos_token_id", config.get("eos_token_id", 2))
     eos_ids = tuple(eos) if isinstance(eos, list) else (int(eos),)
     tokenizer = _json(model_path, "tokenizer.json")
@@ -44,6 +44,11 @@ def read_model_files(model_path: str) -> ModelFiles:
         * int(config.get("num_key_value_heads", heads))
         * head_dim,
     )
+
+
+def read_config(model_path: str) -> dict[str, Any]:
+    """The model's config.json; empty where there is none here."""
+    return _json(model_path, "config.json")
 
 
 def _json(folder: str, name: str) -> dict[str, Any]:

@@ -37,8 +37,8 @@ ALIASES = {
     "max_num_partial_prefills": Alias(None, "prompts share a step as far as max-num-batched-tokens allows"),
     "max_long_partial_prefills": Alias(None, "prompts share a step as far as max-num-batched-tokens allows"),
     "calculate_kv_scales": Alias(None, "scales come with the checkpoint"),
-    "rope_scaling": Alias("hf_overrides", "given to the model's configuration as {rope_scaling: …}"),
-    "rope_theta": Alias("hf_overrides", "given to the model's configuration as {rope_theta: …}"),
+    "rope_scaling": Alias("hf_overrides", "given to the model's configuration as rope_parameters"),
+    "rope_theta": Alias("hf_overrides", "given to the model's configuration as rope_parameters"),
 }
 
 CONNECTOR_ALIASES = {

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tandem.engines.model_files import read_model_files
+from tandem.engines.model_files import read_config, read_model_files
 from tandem.engines.ports import EngineSpec
 from tandem.engines.vllm.aliases import ALIASES, CONNECTOR_ALIASES, IGNORED_ON_CPU, ONE_ON_CPU
 from tandem.engines.vllm.keys import VLLM_KEYS
+from tandem.engines.vllm.rope import completed
 from tandem.errors import ConfigError
 
 WORKER_EXTENSION = "tandem.engines.vllm.worker_extension.HandoffRelease"
@@ -59,6 +60,8 @@ def engine_args(spec: EngineSpec, *, cpu: bool, engine_id: str) -> EngineArgs:
     args.values.update(model=spec.model_path, served_model_name=spec.served_model_name)
     args.values.setdefault("seed", spec.seed)
     args.values.setdefault("use_tqdm_on_load", False)
+    if "hf_overrides" in args.values:
+        args.values["hf_overrides"] = completed(_hf_overrides(args), read_config(spec.model_path))
     if cpu:
         _fit_cpu(args, spec.model_path)
     _add_kv_connector(args, spec, engine_id)
@@ -169,6 +172,13 @@ def _kv_role(roles: Collection[str]) -> str:
     if set(roles) == {"prefill"}:
         return "kv_producer"
     return "kv_consumer" if set(roles) == {"decode"} else "kv_both"
+
+
+def _hf_overrides(args: EngineArgs) -> dict[str, Any]:
+    overrides = _json_value("hf-overrides", args.values.get("hf_overrides", {}))
+    if not isinstance(overrides, dict):
+        raise ConfigError("hf-overrides is a JSON object", param="hf-overrides")
+    return overrides
 
 
 def _json_value(key: str, value: Any) -> Any:
