@@ -108,8 +108,7 @@ def _take(args: EngineArgs, key: str, value: Any) -> None:
         return
     args.notices.append(f"{_dashed(key)} {f'is now {_dashed(alias.now)}' if alias.now else 'is left out'}: {alias.why}")
     if alias.now == "hf_overrides":
-        overrides = _json_value("hf_overrides", args.values.get("hf_overrides", {}))
-        args.values["hf_overrides"] = {**overrides, key: _json_value(key, value)}
+        args.values["hf_overrides"] = {**_hf_overrides(args), key: _json_value(key, value)}
     elif alias.now is not None:
         args.values[alias.now] = value
 
