@@ -25,7 +25,7 @@ class Stage:
     speeds: tuple[float, ...] = ()
     """Factor on each worker's speed; 1 where none is given."""
     deaths: tuple[tuple[float, int], ...] = ()
-    """(second, worker): who dies when. A worker -1 is the one that got most requests until then: whoever has the hot prefix."""
+    """(second, worker): who dies when. Worker -1 is the one that got most requests until then: with the hot prefix."""
 
     def check(self) -> None:
         """Raise ConfigError on a stage that cannot work."""
