@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from tests.frontend.conftest import OpenDoor
+from tests.processor.fakes import saying
 
+from tandem.core.openai_in import REFUSED
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.frontend.answering import DoorOptions
 from tandem.observe import metrics
+from tandem.processor.model import TextModel
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HI: Any = [{"role": "user", "content": "Hi"}]
@@ -70,6 +73,22 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
     (CHAT, m(kv_transfer_params={"do_remote_decode": True}), "kv_transfer_params", "never taken from a client"),
     (CHAT, m(functions=[]), "functions", "replaced by tools"),
     (CHAT, m(audio={"voice": "x"}), "audio", "in text"),
+    (CHAT, m(modalities=["text", "audio"]), "modalities", "in text"),
+    (CHAT, m(guided_regex="[0-9]+"), "guided_regex", "only response_format"),
+    (CHAT, m(guided_json={"type": "object"}), "guided_json", "response_format"),
+    (CHAT, m(guided_choice=["a", "b"]), "guided_choice", "only response_format"),
+    (CHAT, m(guided_grammar="root ::= x"), "guided_grammar", "only response_format"),
+    (TEXT, {"prompt": "x", "structured_outputs": {"regex": "a"}}, "structured_outputs", "only response_format"),
+    (CHAT, m(extra_args={"a": 1}), "extra_args", "unread"),
+    (CHAT, m(vllm_xargs={"a": 1}), "vllm_xargs", "unread"),
+    (CHAT, m(nvext={"a": 1}), "nvext", "no extension"),
+    (CHAT, m(function_call="auto"), "function_call", "replaced by tool_choice"),
+    (
+        CHAT,
+        m(stream_options={"x": [{"kv_transfer_params": {}}]}),
+        "stream_options.x[0].kv_transfer_params",
+        "never taken from a client",
+    ),
     (CHAT, m(chat_template_kwargs={"tools": []}), "chat_template_kwargs", "'tools'"),
     (CHAT, m(messages=[{"role": "user", "content": "long " * 3000}]), "messages", "tokens; the model takes 2048"),
     (TEXT, {"model": "tiny"}, "prompt", "prompt is missing"),
@@ -100,6 +119,15 @@ async def test_bad_fields_are_named_with_their_values(door: OpenDoor, stream: bo
         error = of_openai_form(reply.json())
         assert (reply.status_code, error["type"]) == (400, "invalid_request_error"), (body, error)
         assert (error["param"], words in error["message"]) == (param, True), (body, error)
+
+
+async def test_fields_that_ask_for_nothing_are_taken(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "x"))
+    schema = {"type": "object", "properties": {"kv_transfer_params": {"type": "string"}}}
+    tools = [{"type": "function", "function": {"name": "x", "parameters": schema}}]
+    for fields in (dict.fromkeys(REFUSED), {"modalities": ["text"], "unknown": 1}, {"tools": tools}):
+        reply = await one.client.post(CHAT, json=m(**fields))
+        assert reply.status_code == 200, (fields, reply.text)
 
 
 BAD_BODIES: list[tuple[bytes, str]] = [

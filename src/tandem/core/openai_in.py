@@ -20,8 +20,19 @@ REFUSED: Final = {
     "function_call": "it was replaced by tool_choice",
     "suffix": "models here complete from the left only",
     "audio": "models here answer in text",
+    "modalities": "models here answer in text",
+    "guided_json": "say it in response_format",
+    "guided_regex": "only response_format constrains an answer",
+    "guided_choice": "only response_format constrains an answer",
+    "guided_grammar": "only response_format constrains an answer",
+    "structured_outputs": "only response_format constrains an answer",
+    "extra_args": "nothing is passed to an engine unread",
+    "vllm_xargs": "nothing is passed to an engine unread",
+    "nvext": "no extension of it is served",
 }
 """Fields that would change the answer or reach an engine, and that we do not serve: 400, with the reason."""
+
+_CLIENTS_OWN: Final = ("parameters", "schema", "arguments")
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,6 +105,15 @@ class RequestFields(msgspec.Struct, kw_only=True, omit_defaults=True):
     function_call: Any = UNSET
     suffix: Any = UNSET
     audio: Any = UNSET
+    modalities: Any = UNSET
+    guided_json: Any = UNSET
+    guided_regex: Any = UNSET
+    guided_choice: Any = UNSET
+    guided_grammar: Any = UNSET
+    structured_outputs: Any = UNSET
+    extra_args: Any = UNSET
+    vllm_xargs: Any = UNSET
+    nvext: Any = UNSET
 
 
 class FunctionCall(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -196,6 +216,26 @@ def refused(request: RequestFields) -> str | None:
     """The first field of `REFUSED` that the client sent with a value."""
     for name in REFUSED:
         value = getattr(request, name)
-        if not isinstance(value, UnsetType) and value is not None:
-            return name
+        if isinstance(value, UnsetType) or value is None or (name == "modalities" and value == ["text"]):
+            continue
+        return name
+    return None
+
+
+def hidden_hand_off(body: Any) -> str | None:
+    """Where a body (decoded without a type) has `kv_transfer_params` below its top level.
+
+    Schemas of tools and answers are the client's own words, and so are arguments of calls: not looked into.
+    """
+    waiting: list[tuple[str, Any]] = [("", body)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, list):
+            waiting += [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                if name == "kv_transfer_params" and item is not None:
+                    return f"{place}.{name}".lstrip(".")
+                if name not in _CLIENTS_OWN:
+                    waiting.append((f"{place}.{name}", item))
     return None

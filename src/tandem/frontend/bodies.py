@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from tandem.core.faults import field_fault
-from tandem.core.openai_in import REFUSED, RequestFields, refused
+from tandem.core.openai_in import REFUSED, RequestFields, hidden_hand_off, refused
 from tandem.errors import BodyTooLarge, Cancelled, RequestError
 from tandem.frontend.ports import Receive
 from tandem.frontend.statuses import HttpFault
@@ -18,6 +18,7 @@ _DISCARD_BYTES: Final = 64 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that its sender gets to read our answer."""
 _PRIVATE: Final = ("messages", "prompt", "tools")
 """Fields whose values are not repeated in errors: they hold the client's text."""
+_HAND_OFF: Final = b"kv_transfer_params"
 _STEP: Final = re.compile(r"(\w+)|\[(\d+)\]|(\[\.\.\.\])")
 
 
@@ -76,6 +77,8 @@ class Decoder:
             raise RequestError("the body is nested too deeply") from error
         if (name := refused(request)) is not None:
             raise RequestError(f"{name} is not taken here: {REFUSED[name]}", param=name)
+        if _HAND_OFF in body and (place := hidden_hand_off(msgspec.json.decode(body))) is not None:
+            raise RequestError(f"{place} is not taken here: {REFUSED[_HAND_OFF.decode()]}", param=place)
         return request
 
 
