@@ -300,7 +300,7 @@ class VllmEngine:
         pids = self._engine.pids
         if pids:
             await wait_any_exit(pids)
-        while not pids and not self._engine.llm.errored:  # a vLLM that keeps its processes elsewhere
+        while not pids and not self._engine.llm.errored:  # noqa: ASYNC110 - a vLLM that keeps its processes elsewhere
             await asyncio.sleep(_DEATH_POLL_S)
         assert self._death is not None
         if not self._death.done():
