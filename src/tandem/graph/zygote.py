@@ -29,6 +29,9 @@ PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 CONTROL_FD = 3
 """Where a process finds its control socket."""
 _MAX_MESSAGE = 1 << 20
+_GRACE_S = 1.0
+"""What a dead process had started may end by itself for this long: Python's resource tracker then removes the
+semaphores in /dev/shm, which nobody else would."""
 
 
 class Fork(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -113,6 +116,8 @@ class Zygote:
         self._children: set[int] = set()
         self._wake, self._woken = socket.socketpair()
         """SIGCHLD makes the second readable."""
+        self._ending: dict[int, float] = {}
+        """Groups whose leader is gone → when what is left of them is killed."""
         self._sweep: list[str] = []
         self._preset: dict[str, str] = {}
         """Variables that an engine set while it was imported; its workers need them too."""
@@ -127,8 +132,9 @@ class Zygote:
         self._selector.register(self._woken, selectors.EVENT_READ, self._reap)
         with contextlib.suppress(_BecomeProcess):
             while True:
-                for key, _ in self._selector.select():
+                for key, _ in self._selector.select(_GRACE_S if self._ending else None):
                     key.data()
+                self._end_late_groups(time.monotonic())
 
     def _command(self) -> None:
         data, fds, _, _ = socket.recv_fds(self._commands, _MAX_MESSAGE, 3)
@@ -209,12 +215,22 @@ class Zygote:
                 return
             pid: int = ended.si_pid
             if pid in self._children:  # what it had started must not outlive it; the dead still hold the group's id
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)
+                self._end_group(pid, signal.SIGTERM)
+                self._ending[pid] = time.monotonic() + _GRACE_S
             _, status = os.waitpid(pid, 0)
             if pid in self._children:
                 self._children.discard(pid)
                 self._report(Exited(pid, os.waitstatus_to_exitcode(status)))
+
+    def _end_late_groups(self, now: float) -> None:
+        """Kill what is left of a process whose grace is over."""
+        for pid in [pid for pid, until in self._ending.items() if now >= until]:
+            del self._ending[pid]
+            self._end_group(pid, signal.SIGKILL)
+
+    def _end_group(self, pid: int, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
 
     def _report(self, report: Report) -> None:
         try:
@@ -226,7 +242,15 @@ class Zygote:
         """The supervisor is gone: nobody may outlive it."""
         for pid in self._children:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+            self._end_group(pid, signal.SIGTERM)
+        until = time.monotonic() + _GRACE_S
+        with contextlib.suppress(ChildProcessError):  # raised when nobody is left
+            while time.monotonic() < until:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.01)
+        for pid in (*self._children, *self._ending):
+            self._end_group(pid, signal.SIGKILL)
         for path in self._sweep:
             with contextlib.suppress(OSError):
                 Path(path).unlink()
