@@ -1,5 +1,7 @@
 """Whatever comes in, the answer is an error in OpenAI's form that names the field and its value."""
 
+import asyncio
+import http.client
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -175,6 +177,22 @@ async def test_a_body_over_the_limit_gets_413_with_and_without_its_length(door: 
         assert reply.status_code == 413
         assert "the limit is 1000" in of_openai_form(reply.json())["message"]
     assert (await one.client.post(CHAT, content=b"x" * 1000)).status_code == 400
+
+
+async def test_a_client_that_sends_100_mb_reads_its_413(door: OpenDoor) -> None:
+    one = await door(never)
+
+    def ask() -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", one.server.port, timeout=15)
+        try:
+            connection.request("POST", CHAT, body=bytes(100_000_000))
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    status, text = await asyncio.to_thread(ask)
+    assert (status, b"the limit is" in text) == (413, True)
 
 
 async def test_unknown_paths_methods_and_models(door: OpenDoor) -> None:

@@ -14,7 +14,7 @@ from tandem.frontend.statuses import HttpFault
 
 Body = TypeVar("Body", bound=RequestFields)
 
-_DISCARD_BYTES: Final = 64 * 1024 * 1024
+_DISCARD_BYTES: Final = 256 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that its sender gets to read our answer."""
 _PRIVATE: Final = ("messages", "prompt", "tools")
 """Fields whose values are not repeated in errors: they hold the client's text."""
