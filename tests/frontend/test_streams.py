@@ -175,6 +175,20 @@ async def test_more_than_max_inflight_gets_429_and_retry_after(door: OpenDoor) -
     await one.idle()
 
 
+async def test_a_body_that_is_still_coming_holds_a_place(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "x"), door_options=DoorOptions(max_inflight=1))
+    _, writer = await asyncio.open_connection("127.0.0.1", one.server.port)
+    writer.write(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{" % CHAT.encode())
+    async with asyncio.timeout(5):
+        while (reply := await one.client.post(CHAT, json=HI)).status_code != 429:
+            await asyncio.sleep(0.01)
+    assert reply.headers["retry-after"] == "1"
+    writer.close()
+    await one.idle()
+    assert (await one.client.post(CHAT, json=HI)).status_code == 200
+    assert metrics.REQUESTS_RUNNING.value() == 0
+
+
 async def test_a_body_that_does_not_come_gets_408(door: OpenDoor) -> None:
     one = await door(silent, door_options=DoorOptions(body_timeout_s=0.05))
     reader, writer = await asyncio.open_connection("127.0.0.1", one.server.port)

@@ -1,8 +1,8 @@
 """One request for an answer: read, decoded, told, relayed; and given up when its client goes away."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ class DoorOptions:
     body_timeout_s: float = 60.0
     """For a whole body to come in."""
     max_inflight: int = 1024
-    """Requests served at once; more get 429."""
+    """Requests read and served at once; more get 429."""
     request_timeout_s: float = 600.0
     """Life of a request."""
     api_key: str | None = None
@@ -56,24 +56,37 @@ class Answering:
         self._chat = Decoder(ChatRequest)
         self._completion = Decoder(CompletionRequest)
         self.running = 0
-        """Requests accepted and not over."""
+        """Requests being read or answered."""
 
     async def post_chat(self, exchange: Exchange) -> None:
         """POST /v1/chat/completions."""
-        request: ChatRequest = await self._accepted(exchange, self._chat)
-        await self._answer(exchange, request, lambda: self._processor.chat(ChatCall(exchange.origin, request)))
+        with self._place():
+            request: ChatRequest = await self._read(exchange, self._chat)
+            await self._answer(exchange, request, lambda: self._processor.chat(ChatCall(exchange.origin, request)))
 
     async def post_completion(self, exchange: Exchange) -> None:
         """POST /v1/completions."""
-        request: CompletionRequest = await self._accepted(exchange, self._completion)
-        call = CompletionCall(exchange.origin, request)
-        await self._answer(exchange, request, lambda: self._processor.complete(call))
+        with self._place():
+            request: CompletionRequest = await self._read(exchange, self._completion)
+            call = CompletionCall(exchange.origin, request)
+            await self._answer(exchange, request, lambda: self._processor.complete(call))
 
-    async def _accepted(self, exchange: Exchange, decoder: Decoder) -> Any:
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of `max_inflight` places, held from before the body is read: bodies take memory too."""
+        if self.running >= self._options.max_inflight:
+            raise Overloaded(f"{self.running} requests are being served; try again", retry_after_s=1.0)
+        self.running += 1
+        metrics.REQUESTS_RUNNING.inc()
+        try:
+            yield
+        finally:
+            self.running -= 1
+            metrics.REQUESTS_RUNNING.dec()
+
+    async def _read(self, exchange: Exchange, decoder: Decoder) -> Any:
         """The request, read and decoded."""
         options = self._options
-        if self.running >= options.max_inflight:
-            raise Overloaded(f"{self.running} requests are being served; try again", retry_after_s=1.0)
         declared = exchange.headers.get(b"content-length", b"")
         body = await read_body(
             exchange.receive,
@@ -91,16 +104,11 @@ class Answering:
     ) -> None:
         """Run the request, for as long as its client is there."""
         self._tell_accepted(exchange, request)
-        self.running += 1
-        metrics.REQUESTS_RUNNING.inc()
         try:
             async with asyncio.timeout(self._options.request_timeout_s + _GRACE_S):
                 await _while_connected(exchange.receive, _relay(start(), exchange.response, bool(request.stream)))
         except TimeoutError as error:
             raise DeadlineExceeded(f"the request took longer than {self._options.request_timeout_s:g} s") from error
-        finally:
-            self.running -= 1
-            metrics.REQUESTS_RUNNING.dec()
 
     def _tell_accepted(self, exchange: Exchange, request: ChatRequest | CompletionRequest) -> None:
         if exchange.client_request_id is not None:
