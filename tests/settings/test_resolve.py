@@ -77,6 +77,17 @@ def test_secrets_are_not_shown() -> None:
     assert "hush" not in str(resolver.origins)
 
 
+@pytest.mark.parametrize("password", ["s3cret", "s3/cret", "s3@cret:"])
+def test_passwords_in_addresses_are_not_shown(password: str) -> None:
+    who = f"root:{password}@"
+    right = {"ETCD_ENDPOINTS": f"http://a:1,http://{who}b:2", "NATS_SERVER": f"nats://{who}n:4222"}
+    wrong = {"ETCD_ENDPOINTS": f"http://http://{who}b:2", "NATS_SERVER": f"{who}n:4222"}
+    for environ in (right, wrong):
+        _, resolver = resolved(PlaneSettings, **environ)
+        assert "cret" not in str(resolver.origins) + str(resolver.faults)
+    assert len(resolver.faults) == 2
+
+
 def test_etcd_endpoints_are_a_list() -> None:
     settings, _ = resolved(PlaneSettings, ETCD_ENDPOINTS="http://a:2379, http://b:2379")
     assert isinstance(settings, PlaneSettings)

@@ -123,6 +123,20 @@ async def test_user_and_password_are_used_and_a_lost_token_is_renewed(backend: E
         await wrong.aclose()
 
 
+@pytest.mark.parametrize("password", ["s3cret", "s3%2Fcret", "s3/cret"])
+async def test_a_password_in_an_address_is_used_and_never_told(password: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    settings = EtcdSettings(endpoints=("127.0.0.1:2", f"http://root:{password}@127.0.0.1:1"), request_timeout_s=1)
+    assert (settings.username, settings.password) == ("root", password.replace("%2F", "/"))
+    store = EtcdStore(settings)
+    try:
+        with pytest.raises(Unavailable, match=r"etcd at http://127.0.0.1:2, http://127.0.0.1:1 ") as caught:
+            await store.get("/a/1")
+        assert "cret" not in repr(caught.value) + repr(settings) + caplog.text
+    finally:
+        await store.aclose()
+
+
 async def test_a_watch_whose_revision_was_compacted_lists_again(store: EtcdStore, backend: EtcdServer) -> None:
     await backend.start()
     for number in range(10):

@@ -199,6 +199,15 @@ async def test_user_and_password_log_in_and_are_never_logged(caplog: pytest.LogC
     assert "s3cret" not in repr(login_of(NatsSettings(servers=("nats://tandem:s3cret@nats",))))
 
 
+def test_a_password_in_an_address_is_never_told() -> None:
+    for password in ("s3cret", "s3/cret", "s3@cret"):
+        settings = NatsSettings(servers=(f"nats://tandem:{password}@nats:4222",))
+        login = login_of(settings)
+        assert login.servers == ("nats://nats:4222",)
+        assert login.options == {"user": "tandem", "password": password}
+        assert "cret" not in repr(login) + repr(settings)
+
+
 async def test_a_token_logs_in() -> None:
     server = NatsServer("--auth", "t0ken")
     assert await _meets(server, NatsSettings(servers=(server.url,), token="t0ken"))

@@ -27,6 +27,8 @@ class SettingField:
     aliases: tuple[str, ...]
     """Other keys that mean the same, normalised."""
     secret: bool
+    address: bool
+    """Addresses that may have a user and a password in them: shown without."""
 
     @property
     def key(self) -> str:
@@ -35,11 +37,19 @@ class SettingField:
 
 
 def setting(
-    default: Any, *, env: str | tuple[str, ...] = (), aliases: tuple[str, ...] = (), secret: bool = False
+    default: Any,
+    *,
+    env: str | tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    secret: bool = False,
+    address: bool = False,
 ) -> Any:
-    """A field with a default. `env` names the variables that set it; a `secret` is never printed."""
+    """A field with a default. `env` names the variables that set it; a `secret` is never printed, an `address` without
+    its user and password."""
     names = (env,) if isinstance(env, str) else env
-    return dataclasses.field(default=default, metadata={"env": names, "aliases": aliases, "secret": secret})
+    return dataclasses.field(
+        default=default, metadata={"env": names, "aliases": aliases, "secret": secret, "address": address}
+    )
 
 
 def normalise(key: str) -> str:
@@ -58,6 +68,7 @@ def fields_of(cls: type[Any]) -> tuple[SettingField, ...]:
             env=f.metadata.get("env", ()),
             aliases=f.metadata.get("aliases", ()),
             secret=f.metadata.get("secret", False),
+            address=f.metadata.get("address", False),
         )
         for f in dataclasses.fields(cls)
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tandem.core.userinfo import shown
 from tandem.settings.fields import setting
 
 
@@ -68,7 +69,7 @@ class PlaneSettings:
     deployment_namespace: str = setting("default", env="DYNAMO_NAMESPACE")
     """Namespace of the deployment (Kubernetes), shown in logs and metrics. It moves no endpoint."""
 
-    etcd_endpoints: tuple[str, ...] = setting((), env="ETCD_ENDPOINTS")
+    etcd_endpoints: tuple[str, ...] = setting((), env="ETCD_ENDPOINTS", address=True)
     """URLs of etcd, comma-separated. Empty: the embedded store."""
 
     etcd_username: str | None = setting(None, env="ETCD_AUTH_USERNAME")
@@ -86,7 +87,7 @@ class PlaneSettings:
     etcd_client_key: str | None = setting(None, env="ETCD_AUTH_CLIENT_KEY")
     """File with its key."""
 
-    nats_server: str | None = setting(None, env="NATS_SERVER")
+    nats_server: str | None = setting(None, env="NATS_SERVER", address=True)
     """URL of NATS, `nats://…` or `tls://…`. Unset: the embedded bus. JetStream must be on."""
 
     nats_username: str | None = setting(None, env="NATS_AUTH_USERNAME")
@@ -119,10 +120,10 @@ class PlaneSettings:
         """What cannot work, in words."""
         faults = []
         if self.nats_server and "://" not in self.nats_server:
-            faults.append(f"NATS_SERVER {self.nats_server!r} must begin with nats:// or tls://")
+            faults.append(f"NATS_SERVER {shown(self.nats_server)!r} must begin with nats:// or tls://")
         for url in self.etcd_endpoints:
             if not url or url.count("://") > 1:
-                faults.append(f"ETCD_ENDPOINTS holds {url!r}, which is no URL")
+                faults.append(f"ETCD_ENDPOINTS holds {shown(url)!r}, which is no URL")
         if self.lease_ttl_s <= 0:
             faults.append("lease-ttl-s must be positive")
         return faults

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tandem.core.userinfo import shown
 from tandem.errors import ConfigError
 from tandem.settings.document import ENVIRONMENT, FLAG, Section, Sourced
 from tandem.settings.fields import SettingField, fields_of, normalise
@@ -115,8 +116,7 @@ class Resolver:
         return written
 
     def _remember(self, section: str, setting: SettingField, value: Any, origin: str) -> None:
-        shown = "(hidden)" if setting.secret and value is not None else value
-        self.origins.append(Origin(section, setting.key, shown, origin))
+        self.origins.append(Origin(section, setting.key, _printable(value, setting), origin))
 
 
 def coerce(value: Any, target: Any) -> Any:
@@ -157,4 +157,15 @@ def _as_env(value: Any) -> str:
 
 
 def _shown(value: Any, setting: SettingField) -> str:
-    return "(hidden)" if setting.secret else repr(value)
+    return "(hidden)" if setting.secret else repr(_printable(value, setting))
+
+
+def _printable(value: Any, setting: SettingField) -> Any:
+    """The value without what must not be printed."""
+    if setting.secret and value is not None:
+        return "(hidden)"
+    if setting.address and isinstance(value, str):
+        return shown(value)
+    if setting.address and isinstance(value, tuple | list):
+        return tuple(shown(str(each)) for each in value)
+    return value

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from tandem.core.userinfo import taken_apart
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPlaneSettings:
@@ -34,7 +36,8 @@ class EtcdSettings:
     """Where etcd is and who we are there."""
 
     endpoints: tuple[str, ...]
-    """http:// or https:// addresses; a bare host:port counts as http. Tried in order, then around."""
+    """http:// or https:// addresses; a bare host:port counts as http. Tried in order, then around.
+    A user and a password in one of them move to the fields below, unless `username` is given."""
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -48,13 +51,21 @@ class EtcdSettings:
     probe_interval_s: float = 2.0
     """How often a watched store is asked whether it lives: a watch alone is silent when its peer vanishes. Seconds."""
 
+    def __post_init__(self) -> None:
+        addresses = [taken_apart(url) for url in self.endpoints]
+        named = next((address for address in addresses if address.user), None)
+        if named is not None and not self.username:
+            object.__setattr__(self, "username", named.user)
+            object.__setattr__(self, "password", named.password if self.password is None else self.password)
+        object.__setattr__(self, "endpoints", tuple(address.bare for address in addresses))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NatsSettings:
     """Where NATS is and who we are there. At most one way to log in is used: creds, nkey, token, user."""
 
-    servers: tuple[str, ...]
-    """nats:// or tls:// addresses."""
+    servers: tuple[str, ...] = field(repr=False)
+    """nats:// or tls:// addresses, perhaps with a user and a password, or a token."""
 
     user: str | None = None
     password: str | None = field(default=None, repr=False)

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
+from tandem.core.userinfo import taken_apart
 from tandem.errors import ConfigError
 from tandem.transport.settings import NatsSettings
 
@@ -108,12 +109,11 @@ def _without_user(urls: tuple[str, ...]) -> tuple[tuple[str, ...], str | None, s
     user = password = None
     bare = []
     for url in urls:
-        parts = urlsplit(url if "://" in url else f"nats://{url}")
-        if parts.username and user is None:
-            user = unquote(parts.username)
-            password = None if parts.password is None else unquote(parts.password)
-        host = parts.netloc.rpartition("@")[2]
-        bare.append(urlunsplit((parts.scheme, host, "", "", "")))
+        address = taken_apart(url if "://" in url else f"nats://{url}")
+        if address.user and user is None:
+            user, password = address.user, address.password
+        parts = urlsplit(address.bare)
+        bare.append(urlunsplit((parts.scheme, parts.netloc, "", "", "")))
     return tuple(bare), user, password
 
 

@@ -1,0 +1,28 @@
+"""Addresses with a user and a password in them: taken apart, so that no message or log repeats them."""
+
+from typing import NamedTuple
+from urllib.parse import unquote
+
+
+class Address(NamedTuple):
+    """`scheme://user:password@host:port`, taken apart."""
+
+    bare: str
+    """Without user and password: safe to show."""
+    user: str | None
+    password: str | None
+
+
+def taken_apart(url: str) -> Address:
+    """Everything up to the last `@` is user and password, also where a password holds `/`, `:` or `@`."""
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    who, at, host = rest.rpartition("@")
+    if not at:
+        return Address(url, None, None)
+    user, colon, password = who.partition(":")
+    return Address(f"{scheme}{mark}{host}", unquote(user), unquote(password) if colon else None)
+
+
+def shown(urls: str) -> str:
+    """Comma-separated addresses as they may be printed."""
+    return ",".join(taken_apart(url).bare for url in urls.split(","))
