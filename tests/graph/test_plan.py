@@ -42,6 +42,12 @@ def test_the_guides_front_is_one_process() -> None:
     ]
 
 
+def test_an_engine_that_there_is_not_is_a_fault_that_names_those_there_are() -> None:
+    text = CONFIG.replace("VllmWorker: {", "VllmWorker: {engine: vlm, ")
+    with pytest.raises(ConfigError, match=r"VllmWorker: engine 'vlm' is not known; did you mean 'vllm'\?.*simulated"):
+        made(graph_of(VllmWorker), text)
+
+
 def test_workers_on_gpus_are_spawned_and_get_their_own() -> None:
     Frontend.link(Processor).link(VllmWorker).link(PrefillWorker)
     planned, _, _ = made(graph_of(Frontend), gpus=("4", "5", "6"))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tandem.errors import ConfigError
 from tandem.graph.declare import ServiceInfo, info_of
-from tandem.graph.engine_keys import engine_args, known_keys
+from tandem.graph.engine_keys import engine_args, known_keys, unknown_engine
 from tandem.graph.loading import Graph
 from tandem.settings import PlaneSettings, ServiceArgs, SupervisorSettings, WorkerSettings
 from tandem.settings.document import Deployment, Section, Sourced
@@ -108,6 +108,9 @@ def _service(
     resolver: Resolver, info: ServiceInfo, section: Section, notices: list[str], *, started: bool
 ) -> ServiceConfig:
     settings = {cls: resolver.settings(cls, section, whole=started) for cls in info.settings or ()}
+    worker = settings.get(WorkerSettings)
+    if started and isinstance(worker, WorkerSettings) and (fault := unknown_engine(worker.engine)):
+        resolver.faults.append(f"{info.name}: {fault}")
     ours = {name for cls in settings for field in fields_of(cls) for name in (field.name, *field.aliases)}
     if info.settings is not None:
         keys = _allowed(info, settings)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tandem.settings.document import Section
+from tandem.settings.resolve import did_you_mean
 
 
 def known_keys(engine: str) -> Collection[str] | None:
@@ -21,6 +22,16 @@ def known_keys(engine: str) -> Collection[str] | None:
         arguments = importlib.import_module("tandem.engines.simulated.args").SimulatedArgs
         keys |= set(arguments.__dataclass_fields__)
     return keys
+
+
+def unknown_engine(engine: str) -> str | None:
+    """What is wrong with the name of an engine, naming those that there are; None when there is such an engine."""
+    from tandem.engines.registry import engine_names
+
+    known = engine_names()
+    return (
+        None if engine in known else f"engine {engine!r} is not known{did_you_mean(engine, known)} ({', '.join(known)})"
+    )
 
 
 def preload(engine: str) -> None:
