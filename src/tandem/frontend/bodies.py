@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from tandem.core.faults import field_fault
-from tandem.core.openai_in import REFUSED, RequestFields, hidden_hand_off, refused
+from tandem.core.openai_in import REFUSED, Bias, RequestFields, hidden_hand_off, refused
 from tandem.errors import BodyTooLarge, Cancelled, RequestError
 from tandem.frontend.ports import Receive
 from tandem.frontend.statuses import HttpFault
@@ -19,6 +19,7 @@ _DISCARD_BYTES: Final = 256 * 1024 * 1024
 _PRIVATE: Final = ("messages", "prompt", "tools")
 """Fields whose values are not repeated in errors: they hold the client's text."""
 _HAND_OFF: Final = b"kv_transfer_params"
+_UNTOLD: Final = (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError)
 _STEP: Final = re.compile(r"(\w+)|\[(\d+)\]|(\[\.\.\.\])")
 
 
@@ -88,19 +89,46 @@ def _field_error(said: str, body: bytes) -> RequestError:
         return RequestError(f"the body must be a JSON object: {what}")
     if what == "is missing":
         return RequestError(f"{field} is missing", param=field)
+    if field == "logit_bias[...]":
+        return RequestError(f"logit_bias{_wrong_bias(body)}: {what}", param="logit_bias")
+    if "length" in what:
+        what += _length(body, field)
     shown = "" if field.startswith(_PRIVATE) else _value(body, field)
     return RequestError(f"{field}{shown}: {what}", param=field.replace("[...]", ""))
+
+
+def _wrong_bias(body: bytes) -> str:
+    """The first entry of `logit_bias` that is wrong: its key, and its value where that is short."""
+    for key, value in msgspec.json.decode(body)["logit_bias"].items():
+        try:
+            msgspec.convert(value, Bias)
+        except msgspec.ValidationError:
+            text = msgspec.json.encode(value).decode()
+            return f"[{key[:32]!r}]" + (f" {text}" if len(text) <= 64 else "")
+    return "[...]"
+
+
+def _length(body: bytes, field: str) -> str:
+    """How long the value of `field` is, for a message about its length."""
+    try:
+        return f", got {len(_found(body, field))}"
+    except _UNTOLD:
+        return ""
+
+
+def _found(body: bytes, field: str) -> Any:
+    value = msgspec.json.decode(body)
+    for name, index, unknown in _STEP.findall(field):
+        if unknown:
+            raise LookupError(field)
+        value = value[name] if name else value[int(index)]
+    return value
 
 
 def _value(body: bytes, field: str) -> str:
     """The value of `field` as JSON, with a space before it; empty for what is long, or cannot be told."""
     try:
-        value = msgspec.json.decode(body)
-        for name, index, unknown in _STEP.findall(field):
-            if unknown:
-                return ""
-            value = value[name] if name else value[int(index)]
-        text = msgspec.json.encode(value).decode()
-    except (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError):
+        text = msgspec.json.encode(_found(body, field)).decode()
+    except _UNTOLD:
         return ""
     return f" {text}" if len(text) <= 64 else ""
