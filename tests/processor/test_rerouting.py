@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from tandem.errors import EngineFailed, InstanceLost, KvTransferFailed, Overload
 from tandem.observe import metrics
 from tandem.processor.generate import Generator
 from tandem.processor.model import TextModel
-from tandem.processor.rules import after_loss, continued, replay_note
+from tandem.processor.rules import about_field, after_loss, continued, replay_note
 from tandem.processor.service import Processor
 
 TEXT = "One two three four five six seven."
@@ -241,3 +242,40 @@ def test_what_is_asked_of_the_next_instance() -> None:
 )
 def test_what_may_differ_is_noted(sampling: Sampling, note: str) -> None:
     assert replay_note(GenerateRequest(request_id="r", model="m", prompt_token_ids=[1], sampling=sampling)) == note
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "param"),
+    [
+        (RequestError("Failed to compile the JSON Schema"), "json_schema", "response_format.json_schema.schema"),
+        (RequestError("no such grammar"), "json_schema", "response_format.json_schema.schema"),
+        (RequestError("too many stop tokens"), "json_schema", None),
+        (RequestError("the schema is wrong", param="tools"), "json_schema", "tools"),
+        (RequestError("the grammar is wrong"), "json_object", None),
+        (EngineFailed("the grammar broke"), "json_schema", None),
+    ],
+)
+def test_a_schema_that_an_engine_refuses_is_named(error: ServingError, kind: Any, param: str | None) -> None:
+    told = about_field(error, Grammar(kind=kind, value="{}"))
+    assert (type(told), told.param) == (type(error), param)
+    assert error.message in told.message
+
+
+async def test_a_schema_that_a_worker_refuses_is_named_to_the_client(text_model: TextModel) -> None:
+    async def refuses(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
+        raise RequestError("The provided JSON schema is not valid")
+        yield
+
+    house = await a_house(text_model, refuses)
+    body = {
+        "messages": [{"role": "user", "content": "Hi"}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nothing"}}},
+    }
+    try:
+        with pytest.raises(RequestError) as caught:
+            async for _ in house.processor.chat(ChatCall(an_origin(), msgspec.convert(body, ChatRequest))):
+                pass
+        assert caught.value.param == "response_format.json_schema.schema"
+    finally:
+        house.following.cancel()
+        await asyncio.gather(house.following, return_exceptions=True)

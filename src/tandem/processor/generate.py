@@ -25,7 +25,7 @@ from tandem.observe.stories import Stories
 from tandem.processor.merge import merged
 from tandem.processor.pieces import Piece, SequenceText
 from tandem.processor.ports import Call, Router
-from tandem.processor.rules import after_loss, continued, explained, replay_note
+from tandem.processor.rules import about_field, after_loss, continued, explained, replay_note
 from tandem.processor.serving import ServedModel, ServedModels
 
 _log = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ class Generator:
             late=deadline is not None and now >= deadline,
         )
         if what == "raise":
-            raise error
+            raise about_field(error, sequence.request.sampling.grammar)
         sequence.failed.add(card.instance_id)
         sequence.reroutes += 1
         self._stories.add(

@@ -5,15 +5,25 @@ from typing import Any, Literal
 
 import msgspec
 
-from tandem.core.request import GenerateRequest
+from tandem.core.request import GenerateRequest, Grammar
 from tandem.core.routing import RouteChoice
-from tandem.errors import Overloaded, ServingError
+from tandem.errors import Overloaded, RequestError, ServingError
 
 Next = Literal["raise", "restart", "continue"]
 """Give up; send the same request elsewhere; send prompt and tokens so far elsewhere."""
 
 _SCORES_SHOWN = 8
 """Candidates that a story names: the cheapest."""
+
+
+def about_field(error: ServingError, grammar: Grammar | None) -> ServingError:
+    """The same error, with the request's field where an engine refused our client's schema and could not name it."""
+    if not isinstance(error, RequestError) or error.param or grammar is None or grammar.kind != "json_schema":
+        return error
+    if "schema" not in error.message.lower() and "grammar" not in error.message.lower():
+        return error
+    field = "response_format.json_schema.schema"
+    return type(error)(f"{field}: {error.message}", param=field)
 
 
 def after_loss(
