@@ -156,14 +156,14 @@ class RealNode:
         while (await self.figures()).held.get(where, 0) != count:
             await asyncio.sleep(0.005)
 
-    async def until_running(self, count: int = 1) -> None:
-        """Return when the engine has been given so many requests."""
-        while (await self.figures()).running != count:
+    async def until_computing(self) -> None:
+        """Return when its engine says that some of a prompt is computed."""
+        while not (await self.figures()).blocks_used:
             await asyncio.sleep(0.002)
 
-    async def until_computing(self) -> None:
-        """Return when its engine holds blocks: some of a prompt is computed."""
-        while not (await self.figures()).blocks_used:
+    async def until_holding(self) -> None:
+        """Return when its engine has allocated blocks to a request, computed or not. Empties the cache until then."""
+        while await self.free():
             await asyncio.sleep(0.002)
 
     async def kv_digests(self, blocks: list[int] | None = None) -> list[str]:
@@ -284,6 +284,13 @@ class RealCluster:
         )
         assert answer.site == "local"
         return answer
+
+    async def let_all_go(self) -> None:
+        """Nothing waits any more, also where a test has failed in between."""
+        for node in self.nodes:
+            if node.alive():
+                await node.let_go("prefill")
+                await node.let_go("pull")
 
     async def waiting_jobs(self) -> int:
         """Jobs in the prefill queue that nobody has taken."""

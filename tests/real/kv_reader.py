@@ -1,7 +1,8 @@
 """Lets a test read an engine's KV cache as it lies in memory. Mixed into vLLM's worker class in place of ours."""
 
-import hashlib
 from typing import Any
+
+import xxhash
 
 from tandem.engines.vllm.worker_extension import HandoffRelease
 
@@ -14,7 +15,7 @@ class KvReader(HandoffRelease):
     def kv_digests(self, blocks: list[int] | None, kv_blocks: int) -> list[str]:
         """A digest of each block's bytes over all layers, keys and values; of every block for None."""
         return [
-            hashlib.blake2b(self._kv_bytes(block, kv_blocks), digest_size=16).hexdigest()
+            xxhash.xxh3_128_hexdigest(self._kv_bytes(block, kv_blocks))
             for block in (range(kv_blocks) if blocks is None else blocks)
         ]
 

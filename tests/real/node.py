@@ -64,8 +64,6 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     engine_pids: list[int]
     held: dict[str, int]
     """How many wait where they were told to."""
-    running: int
-    """Requests that the engine has."""
     blocks_used: int
     fallbacks: dict[str, float]
     """`tandem_fallback_total` by reason."""
@@ -178,7 +176,6 @@ class Node:
             yield Figures(
                 engine_pids=self._engine.process_ids,
                 held=dict(self._engine.held),
-                running=load.running + load.waiting,
                 blocks_used=load.kv_blocks_used,
                 fallbacks={reason: child.value for (reason,), child in metrics.FALLBACKS.children.items()},
                 kv_bytes=totals.kv_bytes,

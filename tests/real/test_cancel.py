@@ -25,6 +25,12 @@ async def cluster(nursery: Nursery) -> AsyncIterator[RealCluster]:
         yield cluster
 
 
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def nothing_waits(cluster: RealCluster) -> AsyncIterator[None]:
+    yield
+    await cluster.let_all_go()
+
+
 class Client:
     """Reads an answer until it is told to leave."""
 
@@ -78,7 +84,6 @@ async def test_while_its_kv_waits_to_be_pulled(cluster: RealCluster) -> None:
     assert not await cluster.prefill.free(), "the hand-off holds its blocks"
     await client.leave()
     assert await cluster.all_free()
-    await cluster.decode.let_go("pull")
 
 
 async def test_while_its_kv_is_pulled(cluster: RealCluster) -> None:
@@ -88,11 +93,9 @@ async def test_while_its_kv_is_pulled(cluster: RealCluster) -> None:
     [engine] = (await cluster.prefill.figures()).engine_pids
     with cluster.prefill.stopped(engine):  # it gives no bytes away
         await cluster.decode.let_go("pull")
-        await cluster.decode.until_running(1)
-        await asyncio.sleep(0.1)
-        assert len(client.tokens) == 1, "the prefill worker's; nothing is decoded yet"
-        assert not await cluster.decode.free(), "blocks are allocated for what is to come"
+        await cluster.decode.until_holding()
         await client.leave()
+    assert len(client.tokens) == 1, "the prefill worker's; nothing was decoded"
     assert await cluster.all_free()
 
 

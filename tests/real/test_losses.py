@@ -33,6 +33,7 @@ async def cluster(nursery: Nursery) -> AsyncIterator[RealCluster]:
 async def a_living_prefill_worker(cluster: RealCluster) -> AsyncIterator[None]:
     """Each test kills one, and the decode engine must come out of it with nothing held."""
     yield
+    await cluster.let_all_go()
     assert await cluster.all_free()
     for node in [node for node in cluster.nodes if node.role == "prefill" and not node.alive()]:
         await cluster.leave(node)
@@ -121,8 +122,7 @@ async def test_during_the_pull(cluster: RealCluster) -> None:
     [engine] = (await cluster.prefill.figures()).engine_pids
     with cluster.prefill.stopped(engine):  # it gives no bytes away
         await cluster.decode.let_go("pull")
-        await cluster.decode.until_running(1)
-        await asyncio.sleep(0.1)
+        await cluster.decode.until_holding()
         await cluster.prefill.kill()
     answer = await answering
     assert answer.said() == expected.said()
