@@ -183,7 +183,8 @@ async def compare(cluster: RealCluster, length: int, known: set[str], findings: 
         if covered > length:
             findings.max_logprob_difference = max(findings.max_logprob_difference, found)
         else:
-            findings.max_logprob_difference_last_token_alone = found
+            alone = findings.max_logprob_difference_last_token_alone
+            findings.max_logprob_difference_last_token_alone = max(alone, found)
         if mine.said() != local.said():
             findings.lengths_that_differ += f" {length}"
     return set(await cluster.decode.kv_digests())
