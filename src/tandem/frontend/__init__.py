@@ -1,6 +1,7 @@
 """HTTP in, server-sent events out: the front door.
 
-app.py        routes, and the one place where errors are answered    bodies.py    bytes → typed requests, or why not
+app.py        the door, and the one place where errors are answered  bodies.py    bytes → typed requests, or why not
+routes.py     the route table: every path, declared once             exchange.py  one request and its response
 answering.py  one request for an answer, while its client is there   statuses.py  error code → HTTP status, one table
 responses.py  JSON and event streams                                 server.py    the socket, opened when ready
 

@@ -6,11 +6,14 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin
+from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest
+from tandem.core.openai_out import ChatChunk, ChatCompletion, Completion
 from tandem.errors import Cancelled, DeadlineExceeded, Overloaded
 from tandem.frontend.bodies import Decoder, read_body
-from tandem.frontend.ports import Processor, Receive, Scope
+from tandem.frontend.exchange import Exchange
+from tandem.frontend.ports import Processor, Receive
 from tandem.frontend.responses import Response
+from tandem.frontend.routes import Route
 from tandem.observe import metrics, stages
 from tandem.observe.stories import Stories
 
@@ -33,19 +36,6 @@ class DoorOptions:
     access_log: bool = False
 
 
-@dataclass(slots=True)
-class Exchange:
-    """One HTTP request and its response."""
-
-    scope: Scope
-    receive: Receive
-    response: Response
-    headers: dict[bytes, bytes]
-    path: str
-    origin: Origin
-    client_request_id: str | None
-
-
 class Answering:
     """Chats and plain completions."""
 
@@ -57,6 +47,31 @@ class Answering:
         self._completion = Decoder(CompletionRequest)
         self.running = 0
         """Requests being read or answered."""
+
+    def routes(self) -> list[Route]:
+        """What clients ask for answers at."""
+        return [
+            Route(
+                method="POST",
+                path="/v1/chat/completions",
+                handler=self.post_chat,
+                summary="Answer a conversation",
+                request=ChatRequest,
+                response=ChatCompletion,
+                event=ChatChunk,
+                counts=True,
+            ),
+            Route(
+                method="POST",
+                path="/v1/completions",
+                handler=self.post_completion,
+                summary="Go on with a text",
+                request=CompletionRequest,
+                response=Completion,
+                event=Completion,
+                counts=True,
+            ),
+        ]
 
     async def post_chat(self, exchange: Exchange) -> None:
         """POST /v1/chat/completions."""

@@ -9,23 +9,40 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from tandem.core.openai_in import Origin
-from tandem.core.openai_out import ModelList
+from tandem.core.openai_out import Model, ModelList
 from tandem.errors import Cancelled, ModelNotFound, ServingError
-from tandem.frontend.answering import Answering, DoorOptions, Exchange
+from tandem.frontend.answering import Answering, DoorOptions
+from tandem.frontend.exchange import Exchange
 from tandem.frontend.ports import Processor, Receive, Scope, Send
 from tandem.frontend.responses import Response
-from tandem.frontend.statuses import REJECTED, HttpFault, error_body, error_headers, status_of
+from tandem.frontend.routes import OPENAI_ERRORS, Match, Route, RouteTable
+from tandem.frontend.statuses import REJECTED, HttpFault, error_headers, status_of
 from tandem.observe import metrics
 from tandem.observe.stories import Stories
 
 _log = logging.getLogger(__name__)
 _SANE_ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:@+=-]{0,127}$")
-_MODEL_ROUTE: Final = "/v1/models/"
-Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Body of `/ready` and `/health`."""
+
+    status: Literal["ready", "not ready"]
+    models: list[str] | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """Body of `/live`."""
+
+    status: Literal["live"] = "live"
 
 
 class FrontDoor:
@@ -43,14 +60,7 @@ class FrontDoor:
         self._options = options or DoorOptions()
         self._wall_clock = wall_clock
         self._answering = Answering(processor, stories, self._options)
-        self._routes: dict[str, tuple[str, Handler]] = {
-            "/v1/chat/completions": ("POST", self._answering.post_chat),
-            "/v1/completions": ("POST", self._answering.post_completion),
-            "/v1/models": ("GET", self._get_models),
-            "/ready": ("GET", self._get_ready),
-            "/health": ("GET", self._get_ready),
-            "/live": ("GET", self._get_live),
-        }
+        self.routes = RouteTable([*self._answering.routes(), *self._own_routes()])
 
     @property
     def running(self) -> int:
@@ -73,22 +83,27 @@ class FrontDoor:
         )
         response = Response(send, {"x-request-id": client_id or request_id})
         exchange = Exchange(scope, receive, response, headers, scope["path"], origin, client_id)
-        route = self._route_name(exchange.path)
+        match: Match | None = None
         code = None
         try:
-            await self._handler(exchange)(exchange)
+            match = self.routes.find(scope["method"], exchange.path)
+            exchange.params = match.params
+            if match.route.needs_key:
+                self._check_key(headers)
+            await match.route.handler(exchange)
         except (ServingError, HttpFault) as error:
             code = error.code
-            await self._fail(exchange, error)
+            await self._fail(exchange, error, match)
         except Exception:
             code = ServingError.code
             metrics.BUGS.labels("frontend").inc()
-            _log.exception("frontend.bug request_id=%s route=%s", origin.request_id, route)
-            await self._fail(exchange, ServingError("internal error; the log of this request id says more"))
+            _log.exception("frontend.bug request_id=%s route=%s", request_id, _label(match))
+            await self._fail(exchange, ServingError("internal error; the log of this request id says more"), match)
         if code is not None:
             metrics.REQUEST_ERRORS.labels(code).inc()
-        if exchange.path in ("/v1/chat/completions", "/v1/completions"):
+        if match is not None and match.route.counts:
             metrics.REQUESTS.labels(_outcome(code)).inc()
+        route = _label(match)
         metrics.HTTP_RESPONSES.labels(route, str(response.status or status_of(code or "cancelled").http)).inc()
         if self._options.access_log:
             _log.info(
@@ -100,57 +115,78 @@ class FrontDoor:
                 self._wall_clock() - now,
             )
 
-    def _route_name(self, path: str) -> str:
-        """A name of bounded variety, for labels."""
-        if path in self._routes:
-            return path
-        return _MODEL_ROUTE + "{id}" if path.startswith(_MODEL_ROUTE) else "other"
-
-    def _handler(self, exchange: Exchange) -> Handler:
-        """Who answers. Raises `HttpFault` when nobody does, or this client may not ask."""
-        path, method = exchange.path, exchange.scope["method"]
-        if path in self._routes:
-            allowed, handler = self._routes[path]
-        elif path.startswith(_MODEL_ROUTE) and len(path) > len(_MODEL_ROUTE):
-            allowed, handler = "GET", self._get_model
-        else:
-            raise HttpFault("not_found", f"there is nothing at {path[:128]}")
-        if method != allowed and not (method == "HEAD" and allowed == "GET"):
-            raise HttpFault("method_not_allowed", f"{path[:128]} answers to {allowed}", {"allow": allowed})
-        if self._options.api_key is not None and path.startswith("/v1/"):
-            self._check_key(exchange.headers.get(b"authorization", b""))
-        return handler
-
-    def _check_key(self, authorization: bytes) -> None:
+    def _check_key(self, headers: dict[bytes, bytes]) -> None:
+        if self._options.api_key is None:
+            return
         wanted = f"Bearer {self._options.api_key}".encode()
-        if not hmac.compare_digest(authorization, wanted):
+        if not hmac.compare_digest(headers.get(b"authorization", b""), wanted):
             raise HttpFault("unauthorized", "the API key is missing or wrong", {"www-authenticate": "Bearer"})
 
-    async def _fail(self, exchange: Exchange, error: ServingError | HttpFault) -> None:
+    async def _fail(self, exchange: Exchange, error: ServingError | HttpFault, match: Match | None) -> None:
         """The one place where an error becomes a status, or the last event of a stream."""
         response, status = exchange.response, status_of(error.code)
         if status.http >= 500:
             _log.warning(
                 "frontend.failed request_id=%s route=%s code=%s message=%s",
                 exchange.origin.request_id,
-                self._route_name(exchange.path),
+                _label(match),
                 error.code,
                 error.message,
             )
         if error.code == Cancelled.code or response.complete:
             return  # nobody reads it
+        body = (match.route.errors if match else OPENAI_ERRORS).body(error)
         if response.status is None:
-            await response.json(status.http, error_body(error), error_headers(error))
+            await response.json(status.http, body, error_headers(error))
         else:
-            await response.break_stream(error_body(error))
+            await response.break_stream(body)
 
     # ── what is served, and how it is ────────────────────────────────────────────────────────────
+
+    def _own_routes(self) -> list[Route]:
+        return [
+            Route(
+                method="GET",
+                path="/v1/models",
+                handler=self._get_models,
+                summary="List the models that are served",
+                response=ModelList,
+            ),
+            Route(
+                method="GET",
+                path="/v1/models/{model:path}",
+                handler=self._get_model,
+                summary="One model",
+                response=Model,
+                faults=(404,),
+            ),
+            *(
+                Route(
+                    method="GET",
+                    path=path,
+                    handler=self._get_ready,
+                    summary="Whether requests can be answered now",
+                    response=Readiness,
+                    also={503: Readiness},
+                    needs_key=False,
+                )
+                for path in ("/ready", "/health")
+            ),
+            Route(
+                method="GET",
+                path="/live",
+                handler=self._get_live,
+                summary="Whether this process runs",
+                response=Liveness,
+                needs_key=False,
+            ),
+        ]
 
     async def _get_models(self, exchange: Exchange) -> None:
         await exchange.response.json(200, ModelList(data=self._processor.models()))
 
     async def _get_model(self, exchange: Exchange) -> None:
-        name = exchange.path.removeprefix(_MODEL_ROUTE)
+        name = exchange.params["model"]
         for model in self._processor.models():
             if model.id == name:
                 return await exchange.response.json(200, model)
@@ -158,12 +194,17 @@ class FrontDoor:
 
     async def _get_ready(self, exchange: Exchange) -> None:
         if reason := self._processor.not_ready():
-            return await exchange.response.json(503, {"status": "not ready", "reason": reason})
+            return await exchange.response.json(503, Readiness("not ready", reason=reason))
         models = [model.id for model in self._processor.models()]
-        await exchange.response.json(200, {"status": "ready", "models": models})
+        await exchange.response.json(200, Readiness("ready", models=models))
 
     async def _get_live(self, exchange: Exchange) -> None:
-        await exchange.response.json(200, {"status": "live"})
+        await exchange.response.json(200, Liveness())
+
+
+def _label(match: Match | None) -> str:
+    """A name of bounded variety, for metrics."""
+    return match.route.template if match else "other"
 
 
 def _sane(value: bytes | None) -> str | None:
