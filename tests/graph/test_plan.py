@@ -118,6 +118,25 @@ def test_the_yamls_namespace_rules() -> None:
     assert configured.planes.namespace == "other"
 
 
+def test_a_namespace_that_would_not_count_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"write each service's as ServiceArgs: {dynamo: {namespace: other}}"):
+        made(graph_of(PrefillWorker), "PrefillWorker: {model: m}\nPlanes: {namespace: other}")
+
+
+def test_what_runs_elsewhere_is_not_started_and_must_be_called_by_somebody() -> None:
+    @service()
+    class Back: ...
+
+    @service()
+    class Front:
+        back = depends(Back)
+
+    assert list(graph_of(Front).services) == ["Back", "Front"]
+    assert list(graph_of(Front, elsewhere=["Back"]).services) == ["Front"]
+    with pytest.raises(ConfigError, match="--depends Bak: nothing here depends on it; did you mean 'Back'"):
+        graph_of(Front, elsewhere=["Bak"])
+
+
 def test_another_graphs_section_is_a_notice_and_a_near_miss_is_a_fault() -> None:
     _, configured, _ = made(graph_of(PrefillWorker), "PrefillWorker: {model: m}\nElsewhere: {a: 1}")
     assert configured.notices == ("section Elsewhere belongs to no service that is started here",)

@@ -248,3 +248,14 @@ def test_a_serve_can_be_told_whom_to_join(graph: Host) -> None:
     assert "@" in seen(graph)
     assert "hosts the embedded planes" in first.log
     assert "the embedded planes" not in second.log + third.log
+
+
+def test_a_dependency_may_run_in_another_namespace(graph: Host) -> None:
+    socket = graph.folder / "tandem" / "dynamo.sock"
+    serve = graph.serve("own:Front", "--depends", "Back=elsewhere/Back")
+    eventually(lambda: "Unavailable" in seen(graph), what="nobody in the other namespace yet")
+    there = '--Back.ServiceArgs={"dynamo": {"namespace": "elsewhere"}}'
+    graph.serve("own:Back", "--join", str(socket), there).wait_ready()
+    serve.wait_ready()
+    assert seen(graph).startswith("A@")
+    assert [process["name"] for process in serve.status()["processes"]] == ["Front"]

@@ -94,7 +94,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("graph", metavar="GRAPH", help="module:Service or path/file.py:Service")
     add("-f", "--config-file", metavar="PATH", help="YAML with one section per service")
     add("--service-name", metavar="NAME", help="start only this service of the graph")
-    add("--depends", metavar="NAME=VALUE", action="append", default=[], help="where a dependency runs (repeatable)")
+    add(
+        "--depends",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="this dependency runs as namespace/component elsewhere and is not started here (repeatable)",
+    )
     add("-p", "--port", type=int, help="port of the entry service's front door")
     add("--host", help="address of the entry service's front door")
     add("--working-dir", metavar="DIR", help="folder to import the graph from; default: here")

@@ -161,6 +161,11 @@ def _with_namespace(
     if len(found) > 1:
         raise ConfigError(f"services of one command share one namespace; found {', '.join(found)}")
     namespace = found[0] if found else planes.namespace
+    if "namespace" in deployment.section("Planes").values and planes.namespace != namespace:
+        raise ConfigError(
+            f"Planes.namespace is {planes.namespace!r} and the services' is {namespace!r}: write each service's as "
+            f"ServiceArgs: {{dynamo: {{namespace: {planes.namespace}}}}}"
+        )
     if not re.fullmatch(r"[A-Za-z0-9_-]+", namespace):
         raise ConfigError(f"namespace {namespace!r} may hold letters, digits, '-' and '_' only")
     values = {field.name: getattr(planes, field.name) for field in fields_of(PlaneSettings)}

@@ -56,7 +56,7 @@ def prepare(
     Raises:
         ConfigError: every fault at once.
     """
-    graph = graph_of(load_entry(target, working_dir), only)
+    graph = graph_of(load_entry(target, working_dir), only, depends or {})
     deployment = with_door(deployment, graph.entry, door or {}, environ)
     configured = configure(deployment, graph, environ, known=BUILT_IN)
     machine = Machine(

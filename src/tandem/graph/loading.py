@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from tandem.errors import ConfigError
 from tandem.graph.declare import info_of, is_service, linked_class, links
 from tandem.graph.pruning import closure, prune
+from tandem.settings.resolve import did_you_mean
 
 GROUP = "tandem.services"
 """Entry points of packages that bring services."""
@@ -71,18 +72,25 @@ def _plugged_in(name: str) -> type[Any]:
     raise ConfigError(f"{name!r} names no service: write module:Service or path/file.py:Service{installed}")
 
 
-def graph_of(entry: type[Any], only: str | None = None) -> Graph:
+def graph_of(entry: type[Any], only: str | None = None, elsewhere: Collection[str] = ()) -> Graph:
     """What `entry` starts, links considered; with `only`, that service and none of its dependencies.
 
+    Services named in `elsewhere` run in another place: they are called, and not started.
+
     Raises:
-        ConfigError: the graph has no service called `only`.
+        ConfigError: the graph has no service called `only`, or none of those called elsewhere.
     """
     classes: dict[str, type[Any]] = {}
     _collect(entry, classes)
     declared = {
         name: tuple(info_of(target).name for target in info_of(cls).depends.values()) for name, cls in classes.items()
     }
-    edges = prune(declared, links())
+    called = {name for needed in declared.values() for name in needed}
+    for each in elsewhere:
+        if each not in called:
+            raise ConfigError(f"--depends {each}: nothing here depends on it{did_you_mean(each, sorted(called))}")
+    pruned = prune(declared, links())
+    edges = {name: tuple(each for each in needed if each not in elsewhere) for name, needed in pruned.items()}
     name = info_of(entry).name
     if only is not None:
         if only not in classes:
