@@ -4,6 +4,7 @@ app.py        the door, and the one place where errors are answered  bodies.py  
 routes.py     the route table: every path, declared once             exchange.py  one request and its response
 answering.py  one request for an answer, while its client is there   statuses.py  error code → HTTP status, one table
 responses.py  JSON and event streams                                 server.py    the socket, opened when ready
+protocol.py   one connection: heads within limits, direct writes
 
 No tokens and no routing here. Whatever a client sends, it gets an answer in OpenAI's form.
 """

@@ -15,6 +15,7 @@ from typing import Any, cast
 import uvicorn
 
 from tandem.errors import ConfigError
+from tandem.frontend.protocol import DoorConfig, HeadLimits
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 2048
@@ -42,8 +43,17 @@ class _Uvicorn(uvicorn.Server):
 class DoorServer:
     """Carries an ASGI application over HTTP/1.1, in this event loop."""
 
-    def __init__(self, app: Any, *, host: str = "0.0.0.0", port: int = 8000, drain_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        host: str = "0.0.0.0",
+        port: int = 8000,
+        drain_timeout_s: float = 30.0,
+        head_limits: HeadLimits | None = None,
+    ) -> None:
         self._app = app
+        self._head_limits = head_limits or HeadLimits()
         self._host = host
         self._port = port
         self._drain_timeout_s = drain_timeout_s
@@ -78,9 +88,9 @@ class DoorServer:
         if self._socket is None:
             self.reserve()
         assert self._socket is not None
-        config = uvicorn.Config(
+        config = DoorConfig(
             cast("uvicorn._types.ASGIApplication", self._app),
-            http="httptools",
+            head_limits=self._head_limits,
             ws="none",
             lifespan="off",
             log_config=None,

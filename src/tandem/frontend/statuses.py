@@ -37,7 +37,9 @@ STATUSES: Final[dict[str, Status]] = {
     "unauthorized": Status(401, "authentication_error", "invalid_api_key"),
     "not_found": Status(404, "invalid_request_error", "not_found"),
     "method_not_allowed": Status(405, "invalid_request_error", "method_not_allowed"),
+    "head_timeout": Status(408, "timeout_error", "head_timeout"),
     "body_timeout": Status(408, "timeout_error", "body_timeout"),
+    "headers_too_large": Status(431, "invalid_request_error", "headers_too_large"),
 }
 
 REJECTED: Final = frozenset(code for code, status in STATUSES.items() if 400 <= status.http < 500) - {"cancelled"}

@@ -215,6 +215,7 @@ class FrontendService(Linkable):
     @before_connect
     def reserve(self) -> None:
         """A busy port is told at once."""
+        from tandem.frontend.protocol import HeadLimits
         from tandem.frontend.server import DoorServer
 
         self.settings: FrontendSettings = dynamo_context["settings"][FrontendSettings]
@@ -227,6 +228,7 @@ class FrontendService(Linkable):
             host=self.settings.host,
             port=self.settings.port,
             drain_timeout_s=dynamo_context["drain_timeout_s"],
+            head_limits=HeadLimits(max_bytes=self.settings.max_header_bytes, timeout_s=self.settings.header_timeout_s),
         )
         self.server.reserve()
         self.opened = False
