@@ -212,15 +212,6 @@ async def test_unknown_paths_methods_and_models(door: OpenDoor) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
 
 
-async def test_an_api_key_is_asked_for_where_answers_are(door: OpenDoor) -> None:
-    one = await door(never, door_options=DoorOptions(api_key="s3cret"))
-    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "s3cret"}):
-        reply = await one.client.get("/v1/models", headers=headers)
-        assert (reply.status_code, of_openai_form(reply.json())["type"]) == (401, "authentication_error")
-    assert (await one.client.get("/v1/models", headers={"authorization": "Bearer s3cret"})).status_code == 200
-    assert (await one.client.get("/live")).status_code == 200
-
-
 async def test_rejections_are_counted_as_such(door: OpenDoor) -> None:
     metrics.reset()
     one = await door(never)

@@ -3,8 +3,8 @@
 import pytest
 from tests.frontend.conftest import OpenDoor
 
-from tandem.frontend.answering import DoorOptions
 from tandem.frontend.exchange import Exchange
+from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.routes import Route, RouteTable
 from tandem.frontend.statuses import HttpFault
 
@@ -76,7 +76,7 @@ def test_two_routes_of_one_method_and_path_are_a_bug() -> None:
 
 
 async def test_every_route_but_the_probes_needs_a_key(door: OpenDoor) -> None:
-    one = await door(door_options=DoorOptions(api_key="s3cret"))
+    one = await door(keys=Keys(api_key="s3cret"))
     assert {route.template for route in one.app.routes.routes if not route.needs_key} == OPEN
     for route in one.app.routes.routes:
         path = route.path

@@ -32,7 +32,6 @@ class DoorOptions:
     """Requests read and served at once; more get 429."""
     request_timeout_s: float = 600.0
     """Life of a request."""
-    api_key: str | None = None
     access_log: bool = False
 
 

@@ -4,7 +4,6 @@ Each request that is accepted ends once, and is counted once: finish, error, can
 rejected (never accepted).
 """
 
-import hmac
 import logging
 import re
 import time
@@ -20,6 +19,8 @@ from tandem.core.openai_out import Model, ModelList
 from tandem.errors import Cancelled, ModelNotFound, ServingError
 from tandem.frontend.answering import Answering, DoorOptions
 from tandem.frontend.exchange import Exchange
+from tandem.frontend.guard.keyring import Keys
+from tandem.frontend.guard.keys import KeyEntry, shown_key
 from tandem.frontend.ports import Processor, Receive, Scope, Send
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import OPENAI_ERRORS, Match, Route, RouteTable
@@ -54,10 +55,12 @@ class FrontDoor:
         stories: Stories,
         options: DoorOptions | None = None,
         *,
+        keys: Keys | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._processor = processor
         self._options = options or DoorOptions()
+        self._keys = keys or Keys()
         self._wall_clock = wall_clock
         self._answering = Answering(processor, stories, self._options)
         self.routes = RouteTable([*self._answering.routes(), *self._own_routes()])
@@ -88,8 +91,8 @@ class FrontDoor:
         try:
             match = self.routes.find(scope["method"], exchange.path)
             exchange.params = match.params
-            if match.route.needs_key:
-                self._check_key(headers)
+            if match.route.needs_key and self._keys.required:
+                exchange.key = self._key_of(headers)
             await match.route.handler(exchange)
         except (ServingError, HttpFault) as error:
             code = error.code
@@ -115,12 +118,13 @@ class FrontDoor:
                 self._wall_clock() - now,
             )
 
-    def _check_key(self, headers: dict[bytes, bytes]) -> None:
-        if self._options.api_key is None:
-            return
-        wanted = f"Bearer {self._options.api_key}".encode()
-        if not hmac.compare_digest(headers.get(b"authorization", b""), wanted):
-            raise HttpFault("unauthorized", "the API key is missing or wrong", {"www-authenticate": "Bearer"})
+    def _key_of(self, headers: dict[bytes, bytes]) -> KeyEntry:
+        """Whose request this is. Raises `HttpFault` unless it shows a key that is valid."""
+        shown = shown_key(headers)
+        if shown is not None and (entry := self._keys.ring().find(shown)) is not None:
+            return entry
+        what = "a key is needed: send `Authorization: Bearer KEY`" if shown is None else "the API key is not valid"
+        raise HttpFault("unauthorized", what, {"www-authenticate": "Bearer"})
 
     async def _fail(self, exchange: Exchange, error: ServingError | HttpFault, match: Match | None) -> None:
         """The one place where an error becomes a status, or the last event of a stream."""

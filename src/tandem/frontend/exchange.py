@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from tandem.core.openai_in import Origin
+from tandem.frontend.guard.keys import KeyEntry
 from tandem.frontend.ports import Receive, Scope
 from tandem.frontend.responses import Response
 
@@ -18,5 +19,7 @@ class Exchange:
     path: str
     origin: Origin
     client_request_id: str | None
+    key: KeyEntry | None = None
+    """Whose request it is; None where no keys are asked for. What is kept for a client is kept under its name."""
     params: dict[str, str] = field(default_factory=dict)
     """What stands at the placeholders of the route's path."""

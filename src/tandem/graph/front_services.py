@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tandem.core.openai_in import ChatCall, CompletionCall
@@ -29,7 +30,7 @@ from tandem.graph.declare import (
 from tandem.graph.engine_services import model_location
 from tandem.graph.far import About, FarProcessor, FarRouter, Nothing
 from tandem.graph.tasks import Tasks
-from tandem.settings import FrontendSettings, ProcessorSettings, RouterSettings
+from tandem.settings import FrontendSettings, GuardSettings, ProcessorSettings, RouterSettings
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +239,14 @@ class FrontendService(Linkable):
         """Build the application; the port opens when a request could first be answered."""
         from tandem.frontend.answering import DoorOptions
         from tandem.frontend.app import FrontDoor
+        from tandem.frontend.guard.keyring import Keys
 
+        guard: GuardSettings = dynamo_context["settings"][GuardSettings]
+        keys = Keys(
+            api_key=guard.api_key,
+            text=guard.api_keys,
+            file=Path(guard.api_keys_file) if guard.api_keys_file else None,
+        )
         self.tasks = Tasks()
         if isinstance(self.processor, LocalClient):
             self.behind = self.processor.here.processor
@@ -252,9 +260,9 @@ class FrontendService(Linkable):
                 max_body_bytes=self.settings.max_body_bytes,
                 max_inflight=self.settings.max_inflight,
                 request_timeout_s=self.settings.request_timeout_s,
-                api_key=self.settings.api_key,
                 access_log=self.settings.access_log,
             ),
+            keys=keys,
         )
 
     @readiness

@@ -9,7 +9,14 @@ Importing this module is cheap: each class imports its room when it starts.
 from tandem.graph.declare import depends, service
 from tandem.graph.engine_services import EngineService
 from tandem.graph.front_services import FrontendService, ProcessorService, RouterService
-from tandem.settings import DisaggSettings, FrontendSettings, ProcessorSettings, RouterSettings, WorkerSettings
+from tandem.settings import (
+    DisaggSettings,
+    FrontendSettings,
+    GuardSettings,
+    ProcessorSettings,
+    RouterSettings,
+    WorkerSettings,
+)
 
 
 @service(resources={"gpu": 1}, settings=(WorkerSettings, DisaggSettings), engine_keys="passed")
@@ -41,7 +48,7 @@ class Processor(ProcessorService):
     router = depends(Router)
 
 
-@service(settings=(FrontendSettings,))
+@service(settings=(FrontendSettings, GuardSettings))
 class Frontend(FrontendService):
     """HTTP in, SSE out."""
 

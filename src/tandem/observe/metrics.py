@@ -184,6 +184,9 @@ KV_BLOCKS_CAPACITY = Gauge("tandem_kv_blocks_capacity", "KV blocks that the engi
 ENGINE_LOAD_SECONDS = Gauge("tandem_engine_load_seconds", "Time that the engine took to load.", place="worker")
 ENGINE_RESTARTS = Counter("tandem_engine_restarts_total", "Engines replaced after they died.")
 
+# ── keys ─────────────────────────────────────────────────────────────────────────────────────────
+KEYS_RELOADS = Counter("tandem_keys_reloads_total", "Changes of the keys file, by outcome: read or failed.", "outcome")
+
 # ── planes ───────────────────────────────────────────────────────────────────────────────────────
 PLANE_CONNECTED = Gauge("tandem_plane_connected", "1 while the plane (store or bus) is reachable, else 0.", "plane")
 PLANE_OUTAGES = Counter("tandem_plane_outages_total", "Times that a plane was lost.", "plane")

@@ -1,6 +1,7 @@
 """Flags, environment and the guide's YAML become frozen values, once, at start.
 
     front.py         Frontend, Processor, Router
+    guard.py         who may come in at the Frontend
     work.py          Worker, Disagg
     process.py       Supervisor, Planes
     service_args.py  ServiceArgs: how many of a service, and what each needs
@@ -16,6 +17,7 @@ room parses a setting.
 """
 
 from tandem.settings.front import FrontendSettings, ProcessorSettings, RouterSettings
+from tandem.settings.guard import GuardSettings
 from tandem.settings.process import PlaneSettings, SupervisorSettings
 from tandem.settings.service_args import Resources, ServiceArgs
 from tandem.settings.work import DisaggSettings, WorkerSettings
@@ -23,6 +25,7 @@ from tandem.settings.work import DisaggSettings, WorkerSettings
 __all__ = [
     "DisaggSettings",
     "FrontendSettings",
+    "GuardSettings",
     "PlaneSettings",
     "ProcessorSettings",
     "Resources",

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tandem.settings.fields import setting
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendSettings:
@@ -42,9 +40,6 @@ class FrontendSettings:
 
     request_timeout_s: float = 600.0
     """Longest life of a request. Seconds; a client may ask for less. Ten minutes cover 32k tokens at 60 tokens/s."""
-
-    api_key: str | None = setting(None, env="TANDEM_API_KEY", secret=True)
-    """Bearer key that clients must send. Default: none is asked for."""
 
     access_log: bool = False
     """One line per request. Off: metrics and traces tell the same at less cost."""

@@ -12,6 +12,7 @@ from typing import Any
 from tandem.settings import (
     DisaggSettings,
     FrontendSettings,
+    GuardSettings,
     PlaneSettings,
     ProcessorSettings,
     Resources,
@@ -23,7 +24,7 @@ from tandem.settings import (
 from tandem.settings.fields import field_docs, fields_of
 
 SECTIONS: tuple[tuple[str, tuple[type[Any], ...]], ...] = (
-    ("Frontend", (FrontendSettings,)),
+    ("Frontend", (FrontendSettings, GuardSettings)),
     ("Processor", (ProcessorSettings,)),
     ("Router", (RouterSettings,)),
     ("VllmWorker and PrefillWorker", (WorkerSettings, DisaggSettings)),
