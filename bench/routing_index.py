@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tandem.kv.blocks import Hashes, block_hashes
+from tandem.kv.blocks import Hashes, block_hashes, to_bytes
 from tandem.kv.index import BlockIndex, Change
 
 PROMPT_BLOCKS = 188
@@ -37,7 +37,7 @@ class Packed:
         self.pending: list[Change] = []
 
     def store(self, worker: int, parent: int, names: Hashes) -> None:
-        self.pending.append(Change(worker, "gpu", names, True))
+        self.pending.append(Change(worker, "gpu", to_bytes(names), True))
         if len(self.pending) == 64:
             self.index.apply(self.pending)
             self.pending.clear()

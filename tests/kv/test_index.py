@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.kv.blocks import Hashes, block_hashes, chain_root
+from tandem.kv.blocks import Hashes, block_hashes, chain_root, from_bytes, to_bytes
 from tandem.kv.holders import TIERS, Tier
 from tandem.kv.index import BlockIndex, Change, Overlap
 
@@ -26,7 +26,7 @@ class Model:
 
     def apply(self, changes: list[Change]) -> None:
         for change in changes:
-            for name in change.names.tolist():
+            for name in from_bytes(change.names).tolist():
                 if change.stored:
                     self.held[name].add((change.worker, change.tier))
                 else:
@@ -52,7 +52,7 @@ class Model:
 
 NAME = st.integers(1, 40)
 CHANGE = st.builds(
-    lambda worker, tier, values, stored: Change(worker, tier, names(values), stored),
+    lambda worker, tier, values, stored: Change(worker, tier, to_bytes(names(values)), stored),
     st.integers(0, 5),
     st.sampled_from(TIERS),
     st.lists(NAME, max_size=8),
@@ -90,7 +90,7 @@ def test_a_million_changes_leave_it_right() -> None:
         for _ in range(rng.choice((1, 1, 4, 60))):
             chain, start = rng.choice(chains), rng.randrange(150)
             part = chain[start : start + rng.choice((1, 16, 50))]
-            batch.append(Change(rng.randrange(24), rng.choice(TIERS), names(part), rng.random() < 0.45))
+            batch.append(Change(rng.randrange(24), rng.choice(TIERS), to_bytes(names(part)), rng.random() < 0.45))
             done += len(part)
         if rng.random() < 0.01:
             worker = rng.randrange(24)
@@ -114,18 +114,19 @@ def test_removals_of_unknown_blocks_do_not_fill_the_table() -> None:
     before = index.places
     rng = random.Random(1)
     for _ in range(300):
-        batch = [Change(w, "gpu", names(rng.getrandbits(64) | 1 for _ in range(64)), False) for w in range(4)]
+        unknown = [to_bytes(names(rng.getrandbits(64) | 1 for _ in range(64))) for _ in range(4)]
+        batch = [Change(w, "gpu", raw, False) for w, raw in enumerate(unknown)]
         index.apply(batch)
     assert (index.places, len(index)) == (before, 0)
 
 
 def test_room_can_be_made_beforehand() -> None:
     index = BlockIndex()
-    index.apply([Change(0, "gpu", names(range(1, 100)), True)])
+    index.apply([Change(0, "gpu", to_bytes(names(range(1, 100))), True)])
     index.reserve(100_000)
     places = index.places
     for start in range(1, 100_000, 1000):
-        index.apply([Change(0, "gpu", names(range(start, start + 1000)), True)])
+        index.apply([Change(0, "gpu", to_bytes(names(range(start, start + 1000))), True)])
     assert index.places == places
     assert index.matches(names(range(1, 50))).of(0) == Overlap(49, 49, 49, 49)
     assert index.matches(names(range(1, 50))).of(1) == Overlap()
@@ -137,7 +138,7 @@ def test_names_that_all_fall_into_one_place_cost_room_but_never_a_hang() -> None
     inverse = pow(0x9E3779B97F4A7C15, -1, 1 << 64)
     unlucky = [(i + 1) * inverse % (1 << 64) for i in range(20_000)]  # more than a segment, spread to its first places
     index = BlockIndex()
-    index.apply([Change(0, "gpu", names(unlucky[:15_000]), True)])
+    index.apply([Change(0, "gpu", to_bytes(names(unlucky[:15_000])), True)])
     assert index.matches(names(unlucky[:15_000])).of(0).gpu == 15_000
     assert index.matches(names(unlucky[15_000:])).longest == 0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tandem.core.routing import RouteRequest
-from tandem.kv.blocks import Hashes
+from tandem.kv.blocks import Hashes, to_bytes
 from tandem.kv.index import Change
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.pool import Decision, PredictionTimes, WorkerPool
@@ -35,7 +35,7 @@ def send(pool: WorkerPool, request_id: str, names: Hashes, now: float, *, to: st
 def stored(pool: WorkerPool, name: str, names: Hashes) -> None:
     number = pool.number((name, None))
     assert number is not None
-    pool.apply(Change(number, "gpu", names, stored=True))
+    pool.apply(Change(number, "gpu", to_bytes(names), stored=True))
 
 
 def test_a_burst_of_equal_prompts_follows_the_first_before_anybody_tells() -> None:

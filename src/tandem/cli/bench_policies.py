@@ -7,7 +7,7 @@ from typing import Any
 
 from tandem.core.routing import RouteRequest
 from tandem.errors import ConfigError
-from tandem.kv.blocks import Hashes
+from tandem.kv.blocks import Hashes, to_bytes
 from tandem.kv.index import Change
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.pool import WorkerPool
@@ -82,7 +82,7 @@ class RulePolicy:
 
     def _tell(self, worker: int, names: Hashes, now: float, *, stored: bool) -> None:
         if self._tells:
-            self._late.append((now + EVENT_LAG_S, Change(worker, "gpu", names, stored)))
+            self._late.append((now + EVENT_LAG_S, Change(worker, "gpu", to_bytes(names), stored)))
 
 
 def policy_named(name: str, *, model: EngineModel, workers: int, seed: int, weights: KvWeights) -> Policy:

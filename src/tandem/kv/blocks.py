@@ -19,8 +19,9 @@ Hashes = NDArray[np.uint64]
 """Names of blocks, in prompt order."""
 
 _TOKEN_BYTES = 4
-_NOBODY = 0
-"""Never a block's name: the index marks free places with it."""
+_NAME_BYTES = 8
+_NOBODYS_BYTES = bytes(_NAME_BYTES)
+"""Never a block's name: the index marks free places with 0."""
 
 
 def chain_root(model: str, *, lora_name: str | None = None, cache_salt: str | None = None) -> int:
@@ -52,8 +53,13 @@ def to_bytes(names: Hashes) -> bytes:
 
 
 def from_bytes(raw: bytes) -> Hashes:
-    """Back from the wire. Raises ValueError when the length is not a multiple of eight or a name is no name."""
-    names = np.frombuffer(raw, "<u8").astype(np.uint64, copy=False)
-    if names.size and not names.all():
-        raise ValueError("a block cannot be called 0")
+    """Back from the wire: whole names, which `are_names` has seen."""
+    names: Hashes = np.frombuffer(raw, "<u8").astype(np.uint64, copy=False)
     return names
+
+
+def are_names(raw: bytes) -> bool:
+    """Whether these bytes are names: eight bytes each, none of them 0."""
+    if len(raw) % _NAME_BYTES:
+        return False
+    return _NOBODYS_BYTES not in raw or bool(from_bytes(raw).all())

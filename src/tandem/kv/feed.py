@@ -30,23 +30,23 @@ class Feed:
         """Whether the index holds what the worker holds."""
         return self.next_seq is not None
 
-    def heard(self, update: KvUpdate) -> tuple[list[KvUpdate], Verdict]:
-        """An update came. Returns those to apply now. After `gap` and `overflow`, ask for the state."""
+    def heard(self, update: KvUpdate) -> Verdict:
+        """An update came. On `applied` carry it out, and no other; after `gap` and `overflow`, ask for the state."""
         if self.next_seq is None:
-            return [], self._wait(update)
+            return self._wait(update)
         if not update.changes:
             if update.seq < self.next_seq:
-                return [], "beat"
+                return "beat"
             self.next_seq = None
-            return [], "gap"
+            return "gap"
         if update.seq < self.next_seq:
-            return [], "repeated"
+            return "repeated"
         if update.seq > self.next_seq:
             self.next_seq = None
             self._wait(update)
-            return [], "gap"
+            return "gap"
         self.next_seq += 1
-        return [update], "applied"
+        return "applied"
 
     def state_known(self, seq: int) -> tuple[list[KvUpdate], bool]:
         """The worker's state after update `seq` was applied.

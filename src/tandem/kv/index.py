@@ -10,11 +10,12 @@ holds any more are swept out a segment at a time, never in one long pause.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.kv.blocks import Hashes
+from tandem.kv.blocks import Hashes, from_bytes
 from tandem.kv.holders import NOBODY, TIERS, HolderSets, Tier
 
 _SEGMENT_BITS = 14
@@ -41,13 +42,13 @@ class _SegmentFull(Exception):
     """Names fell too unevenly for this size of table."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """Blocks that a worker's tier has stored or removed."""
 
     worker: int
     tier: Tier
-    names: Hashes
+    names: bytes
+    """As `tandem.kv.blocks.to_bytes` makes them: a batch of changes is then read in one go."""
     stored: bool
 
 
@@ -114,11 +115,12 @@ class BlockIndex:
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Carry out changes in order. Storing what is stored and removing what is not there change nothing."""
-        batch = [change for change in changes if change.names.size]
+        batch = [change for change in changes if change.names]
         if not batch:
             return
-        names = np.concatenate([change.names for change in batch])
-        codes = np.repeat([_code(change) for change in batch], [change.names.size for change in batch])
+        names = from_bytes(b"".join([change.names for change in batch]))
+        sizes = [len(change.names) // names.itemsize for change in batch]
+        codes = np.repeat([_code(worker, tier, stored) for worker, tier, _, stored in batch], sizes)
         distinct, inverse = np.unique(names, return_inverse=True)
         if len(batch) == 1:
             self._step(self._place(distinct, adding=batch[0].stored), codes[: distinct.size])
@@ -305,9 +307,9 @@ class BlockIndex:
         return places
 
 
-def _code(change: Change) -> int:
+def _code(worker: int, tier: Tier, stored: bool) -> int:
     """A change's worker, tier and direction in one number."""
-    return change.worker << 3 | _TIER_CODES[change.tier] | change.stored
+    return worker << 3 | _TIER_CODES[tier] | stored
 
 
 def _next(places: _Places) -> _Places:

@@ -26,7 +26,7 @@ from tandem.core.kv_updates import (
 )
 from tandem.core.load import LoadReport, load_subject
 from tandem.errors import ServingError
-from tandem.kv.blocks import from_bytes
+from tandem.kv.blocks import are_names
 from tandem.kv.feed import Feed
 from tandem.kv.index import Change
 from tandem.observe import metrics
@@ -65,6 +65,8 @@ class PoolSync:
         self._asking: dict[Target, asyncio.Task[None]] = {}
         self._others: dict[str, tuple[float, RouterLoad]] = {}
         self._pool: WorkerPool | None = None
+        self._applied = metrics.ROUTER_KV_UPDATES.labels("applied")
+        self._lag = metrics.ROUTER_KV_LAG_SECONDS.labels()
 
     @property
     def warm(self) -> bool:
@@ -84,16 +86,17 @@ class PoolSync:
                 group.create_task(self._share())
                 group.create_task(_each(loads, LoadReport, self._load))
                 group.create_task(_each(routers, RouterLoad, self._other))
-                group.create_task(_each(updates, KvUpdate, self._update))
+                group.create_task(_each(updates, KvUpdate, self.told))
                 async for cards in self._runtime.instances(self._component).changes():
-                    self._instances(cards)
+                    self.seen(cards)
             finally:
                 for task in list(self._asking.values()):
                     task.cancel()
 
     # ── instances ────────────────────────────────────────────────────────────────────────────────
 
-    def _instances(self, cards: Sequence[InstanceCard]) -> None:
+    def seen(self, cards: Sequence[InstanceCard]) -> None:
+        """These workers are there now, and no others."""
         here = {card.instance_id: card for card in cards}
         for target in [t for t in self._feeds if t[0] not in here]:
             del self._feeds[target]
@@ -129,19 +132,25 @@ class PoolSync:
 
     # ── what workers hold ────────────────────────────────────────────────────────────────────────
 
-    def _update(self, update: KvUpdate) -> None:
-        target = self._target(update.instance_id, update.dp_rank)
+    def told(self, update: KvUpdate) -> None:
+        """A worker tells of its blocks."""
+        target: Target = (update.instance_id, None)
         feed = self._feeds.get(target)
-        if feed is None or self._pool is None:
+        if feed is None:
+            target = (update.instance_id, update.dp_rank)
+            feed = self._feeds.get(target)
+        if feed is None:
             metrics.ROUTER_KV_UPDATES.labels("dead").inc()
             return
-        ready, verdict = feed.heard(update)
+        verdict = feed.heard(update)
+        if verdict == "applied":  # two hundred thousand times a second, where a cluster is large
+            self._applied.inc()
+            self._lag.observe(max(0.0, time.time() - update.at))
+            self._apply(target, update.changes)
+            return
         metrics.ROUTER_KV_UPDATES.labels(verdict).inc()
         if not feed.warm:
             self._ask(target)
-        for one in ready:
-            metrics.ROUTER_KV_LAG_SECONDS.observe(max(0.0, time.time() - one.at))
-            self._apply(target, one.changes)
 
     def _apply(self, target: Target, changes: Sequence[KvChange]) -> None:
         pool = self._pool
@@ -152,12 +161,10 @@ class PoolSync:
             if change.kind == "cleared":
                 pool.forget(target)
                 continue
-            try:
-                names = from_bytes(change.names)
-            except ValueError:
+            if are_names(change.names):
+                pool.apply(Change(number, change.tier, change.names, change.kind == "stored"))
+            else:
                 metrics.ROUTER_KV_UPDATES.labels("garbage").inc()
-                continue
-            pool.apply(Change(number, change.tier, names, stored=change.kind == "stored"))
 
     def _ask(self, target: Target) -> None:
         """Fetch a worker's state, once at a time."""
@@ -192,10 +199,6 @@ class PoolSync:
             if whole and self.warm:
                 _log.info("router.warm component=%s workers=%d", self._component, len(self._feeds))
             self._count()
-
-    def _target(self, instance_id: str, rank: int) -> Target:
-        single = (instance_id, None)
-        return single if single in self._feeds else (instance_id, rank)
 
     def _count(self) -> None:
         told = len(self._feeds)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 
 from tandem.core.load import LoadReport
 from tandem.core.routing import RouteChoice, RouteRequest
-from tandem.kv.blocks import Hashes
+from tandem.kv.blocks import Hashes, to_bytes
 from tandem.kv.index import BlockIndex, Change, Matches
 from tandem.router.loads import LoadView
 from tandem.router.ports import Ask, Candidate, Rule
 from tandem.router.predictions import Predictions
 from tandem.router.prefills import DEFAULT_TOKENS_PER_S, PrefillQueue
 
-_PENDING_BLOCKS = 4096
-"""Changed blocks that wait for the next choice at most: the index takes them faster together."""
+_PENDING_BYTES = 8 * 4096
+"""Names of changed blocks that wait for the next choice at most: the index takes them faster together."""
 
 Target = tuple[str, int | None]
 """Instance id and data-parallel rank; None where there is only one."""
@@ -85,7 +85,7 @@ class WorkerPool:
         self._sharing: Counter[int] = Counter()
         """Open requests by the names of some of their blocks: see `_marks`."""
         self._pending: list[Change] = []
-        self._pending_blocks = 0
+        self._pending_bytes = 0
 
     # ── what happened ────────────────────────────────────────────────────────────────────────────
 
@@ -121,16 +121,16 @@ class WorkerPool:
 
     def apply(self, change: Change) -> None:
         """A worker's tier changed. Carried out with others at the next choice, or when many have come together."""
-        if not change.names.size:
+        if not change.names:
             return
         self._pending.append(change)
-        self._pending_blocks += change.names.size
-        if self._pending_blocks > _PENDING_BLOCKS:
+        self._pending_bytes += len(change.names)
+        if self._pending_bytes > _PENDING_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Carry out what is pending."""
-        pending, self._pending, self._pending_blocks = self._pending, [], 0
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
         self.index.apply(pending)
 
     def forget(self, target: Target) -> None:
@@ -280,12 +280,12 @@ class WorkerPool:
     def _expect(self, worker: _Worker, names: Hashes, now: float) -> None:
         lasts_s = self._times.eventful_s if worker.tells else self._times.eventless_s
         forgotten = worker.predictions.add(names, now + lasts_s)
-        self.apply(Change(worker.number, "predicted", names, stored=True))
-        self.apply(Change(worker.number, "predicted", forgotten, stored=False))
+        self.apply(Change(worker.number, "predicted", to_bytes(names), stored=True))
+        self.apply(Change(worker.number, "predicted", to_bytes(forgotten), stored=False))
 
     def _expire(self, now: float) -> None:
         for worker in self._workers.values():
-            self.apply(Change(worker.number, "predicted", worker.predictions.expired(now), stored=False))
+            self.apply(Change(worker.number, "predicted", to_bytes(worker.predictions.expired(now)), stored=False))
 
 
 def _marks(names: Hashes) -> list[int]:
