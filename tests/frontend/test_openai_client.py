@@ -73,6 +73,21 @@ async def test_tools_and_their_results(door: OpenDoor, text_model: TextModel) ->
     assert "<tool_response>\nrain\n</tool_response>" in prompt
 
 
+async def test_tool_calls_come_as_deltas_that_the_client_puts_together(door: OpenDoor, text_model: TextModel) -> None:
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo", "days": [1, 2]}}\n</tool_call>'
+    one = await door(saying(text_model, f"Hm.\n{call}\n{call}"))
+    async with client(one) as ask, ask.chat.completions.stream(model="tiny", messages=HI, tools=TOOLS) as stream:
+        events = [event async for event in stream]
+        whole = (await stream.get_final_completion()).choices[0]
+    deltas = [event for event in events if event.type == "tool_calls.function.arguments.delta"]
+    assert len(deltas) > 6, "arguments come as they are made"
+    assert whole.finish_reason == "tool_calls"
+    assert whole.message.content == "Hm."
+    assert whole.message.tool_calls is not None
+    made = [(made.function.name, made.function.arguments) for made in whole.message.tool_calls]
+    assert made == [("weather", '{"city": "Oslo", "days": [1, 2]}')] * 2
+
+
 async def test_every_knob_reaches_the_worker(door: OpenDoor, text_model: TextModel) -> None:
     one = await door(saying(text_model, "x"))
     more = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "min_tokens": 1, "ignore_eos": True, "priority": 4}

@@ -93,6 +93,7 @@ def test_special_tokens_are_skipped_or_spelt_and_unknown_ids_are_nothing(text_mo
     assert text_model.detokenizer().feed(ids) == "hi<think>"
     assert text_model.detokenizer().feed([10**6]) == ""
     assert text_model.detokenizer(skip_special_tokens=False).feed(ids) == "<|im_start|>hi<think><|im_end|>"
+    assert text_model.detokenizer(keep=["<|im_end|>", "no token"]).feed(ids) == "hi<think><|im_end|>"
 
 
 def test_sentence_piece_spaces_and_byte_tokens() -> None:

@@ -79,11 +79,27 @@ class CalledFunction(msgspec.Struct, frozen=True):
 class MadeToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call that the model made."""
 
-    index: int | UnsetType = UNSET
-    """Only in a stream."""
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
+
+
+class FunctionDelta(msgspec.Struct, frozen=True, gc=False):
+    """What is new of a call."""
+
+    arguments: str
+    """JSON text; all deltas of a call together are the arguments."""
+    name: str | UnsetType = UNSET
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A call in a stream: who is called comes first and once, arguments follow as they are made."""
+
+    index: int
+    """Which call of the answer."""
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+    function: FunctionDelta
 
 
 class Delta(msgspec.Struct, kw_only=True, gc=False):
@@ -94,7 +110,7 @@ class Delta(msgspec.Struct, kw_only=True, gc=False):
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
     """The same text again, by its newer name."""
-    tool_calls: list[MadeToolCall] | UnsetType = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct, kw_only=True, gc=False):

@@ -140,6 +140,10 @@ FALLBACKS = Counter(
     "Optimisations that were wanted and did not happen, by reason. The answer came later, never different.",
     "reason",
 )
+MALFORMED_TOOL_CALLS = Counter(
+    "tandem_malformed_tool_calls_total",
+    "Tool calls that a model wrote wrongly: they are content, or arguments that are no JSON.",
+)
 RECOVERIES = Counter(
     "tandem_recoveries_total",
     "Requests that went on after a loss, by kind: prefill_requeued, prefilled_here, rerouted, replayed, and others.",

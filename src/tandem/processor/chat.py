@@ -1,6 +1,5 @@
 """Pieces of text to a chat's answer: streamed chunks, or one message folded from the very same deltas."""
 
-import uuid
 from collections.abc import Iterator, Sequence
 
 from msgspec import UNSET, UnsetType
@@ -14,14 +13,17 @@ from tandem.core.openai_out import (
     ChunkChoice,
     Delta,
     Finish,
+    FunctionDelta,
     MadeToolCall,
+    ToolCallDelta,
 )
+from tandem.observe import metrics
 from tandem.processor.envelope import Envelope
 from tandem.processor.logprobs import chat_logprobs
 from tandem.processor.model import TextModel
+from tandem.processor.parsers.ports import CallBegun, Item
 from tandem.processor.pieces import Piece
-from tandem.processor.reasoning import ThinkSplitter
-from tandem.processor.tools import Call, ToolCallReader
+from tandem.processor.reading import Reading
 
 
 class ChatWriter:
@@ -31,35 +33,44 @@ class ChatWriter:
         self,
         model: TextModel,
         *,
-        thinking: ThinkSplitter | None = None,
-        tools: ToolCallReader | None = None,
+        reading: Reading | None = None,
+        prompt: str = "",
         top_logprobs: int = 0,
-        parallel_calls: bool = True,
     ) -> None:
+        """
+        Args:
+            reading: what is told apart; None: all is content.
+            prompt: the prompt's text, which may have opened a thought.
+        """
         self._model = model
-        self._thinking = thinking
-        self._tools = tools
+        self._reading = reading
+        self._splitter = reading.splitter(prompt) if reading is not None else None
+        self._reader = reading.reader() if reading is not None else None
         self._top_logprobs = top_logprobs
-        self._parallel_calls = parallel_calls
         self._calls = 0
         self.reasoning_tokens = 0
 
     @property
     def plain(self) -> bool:
         """Whether text is passed on as it is from here on."""
-        return self._tools is None and (self._thinking is None or self._thinking.over)
+        return self._reader is None and (self._splitter is None or self._splitter.over)
+
+    def may_pass(self, text: str) -> bool:
+        """Whether `text`, coming next, is content and nothing else. Cheap; says no in doubt."""
+        if self._splitter is not None and not self._splitter.over:
+            return False
+        return self._reader is None or self._reader.may_pass(text)
 
     def deltas(self, piece: Piece) -> list[Delta]:
         """What this piece adds. A finished sequence's last deltas hold whatever was held back."""
         ended = piece.finish_reason is not None
-        if self._thinking is None:
+        if self._splitter is None:
             return self._content(piece.text, ended)
-        split = self._thinking.feed(piece.text)
-        reasoning, content = split
-        if self._thinking.thinking:
+        reasoning, content = self._splitter.feed(piece.text)
+        if self._splitter.thinking:
             self.reasoning_tokens += len(piece.token_ids)
         if ended:
-            last = self._thinking.close()
+            last = self._splitter.close()
             reasoning, content = reasoning + last.reasoning, content + last.content
         found = [Delta(reasoning_content=reasoning, reasoning=reasoning)] if reasoning else []
         return found + self._content(content, ended)
@@ -75,28 +86,34 @@ class ChatWriter:
         return chat_logprobs(self._model, piece.token_ids, piece.logprobs, self._top_logprobs)
 
     def _content(self, text: str, ended: bool) -> list[Delta]:
-        if self._tools is None:
+        if self._reader is None:
             return [Delta(content=text)] if text else []
-        found = self._tools.feed(text)
+        found = self._reader.feed(text) if text else []
         if ended:
-            found += self._tools.close()
-        return list(self._read(found))
+            found = found + self._reader.close()
+            if self._reader.malformed:
+                metrics.MALFORMED_TOOL_CALLS.inc(self._reader.malformed)
+        return list(self._told(found))
 
-    def _read(self, found: list[str | Call]) -> Iterator[Delta]:
+    def _told(self, found: list[Item]) -> Iterator[Delta]:
+        """Deltas of what was read. Calls after the first are left out when the client takes only one."""
+        assert self._reading is not None, "calls are read only by a reading"
         for item in found:
             if isinstance(item, str):
                 yield Delta(content=item)
-            elif self._parallel_calls or not self._calls:
-                yield Delta(
-                    tool_calls=[
-                        MadeToolCall(
-                            index=self._calls,
-                            id=f"call_{uuid.uuid4().hex[:24]}",
-                            function=CalledFunction(item.name, item.arguments_json),
-                        )
-                    ]
-                )
+                continue
+            if isinstance(item, CallBegun):
                 self._calls += 1
+            if self._calls > 1 and not self._reading.parallel_calls:
+                continue
+            if isinstance(item, CallBegun):
+                function = FunctionDelta("", item.name)
+                call = ToolCallDelta(
+                    index=self._calls - 1, id=self._reading.call_id(), type="function", function=function
+                )
+            else:
+                call = ToolCallDelta(index=self._calls - 1, function=FunctionDelta(item.text))
+            yield Delta(tool_calls=[call])
 
 
 class ChatStream:
@@ -110,7 +127,12 @@ class ChatStream:
     def chunks(self, piece: Piece) -> list[ChatChunk]:
         """What this piece adds. A sequence's first chunk says who speaks, its last one why it ended."""
         writer, index = self._writers[piece.index], piece.index
-        if writer.plain and piece.finish_reason is None and piece.logprobs is None and index in self._begun:
+        if (
+            piece.finish_reason is None
+            and piece.logprobs is None
+            and index in self._begun
+            and (writer.plain or writer.may_pass(piece.text))
+        ):
             # Nearly every chunk of nearly every answer: text that nobody looks into.
             choice = ChunkChoice(index=index, delta=Delta(content=piece.text))
             return [self._envelope.chunk([choice], self._envelope.usage_on_chunks)]
@@ -137,7 +159,8 @@ class ChatFold:
         self._writer = writer
         self._content: list[str] = []
         self._reasoning: list[str] = []
-        self._calls: list[MadeToolCall] = []
+        self._calls: list[tuple[str, str, list[str]]] = []
+        """Id, name and arguments so far of each call."""
         self._logprobs: ChatLogprobs | None = None
         self._finish: Finish | None = None
         self._stop_reason: int | str | UnsetType = UNSET
@@ -150,7 +173,8 @@ class ChatFold:
             if not isinstance(delta.reasoning, UnsetType):
                 self._reasoning.append(delta.reasoning)
             if not isinstance(delta.tool_calls, UnsetType):
-                self._calls += [MadeToolCall(id=call.id, function=call.function) for call in delta.tool_calls]
+                for call in delta.tool_calls:
+                    self._call(call)
         if (found := self._writer.logprobs(piece)) is not None:
             if self._logprobs is None:
                 self._logprobs = found
@@ -170,9 +194,18 @@ class ChatFold:
                 content=None if self._calls and not content else content,
                 reasoning_content=reasoning or UNSET,
                 reasoning=reasoning or UNSET,
-                tool_calls=self._calls or None,
+                tool_calls=[
+                    MadeToolCall(id=call_id, function=CalledFunction(name, "".join(arguments)))
+                    for call_id, name, arguments in self._calls
+                ]
+                or None,
             ),
             logprobs=self._logprobs,
             finish_reason=self._finish,
             stop_reason=self._stop_reason,
         )
+
+    def _call(self, call: ToolCallDelta) -> None:
+        if not isinstance(call.id, UnsetType) and not isinstance(call.function.name, UnsetType):
+            self._calls.append((call.id, call.function.name, []))
+        self._calls[call.index][2].append(call.function.arguments)

@@ -50,15 +50,17 @@ class TextModel:
         added: Sequence[_AddedToken],
         template: ChatTemplate | None = None,
         defaults: GenerationDefaults | None = None,
+        architectures: Sequence[str] = (),
     ) -> None:
         self._tokenizer = tokenizer
         self.template = template
+        self.architectures = tuple(architectures)
+        """`architectures` and `model_type` of config.json."""
         self.defaults = defaults or GenerationDefaults()
-        self._special = frozenset(token.id for token in added if token.special)
         self._table = byte_table(tokenizer.get_vocab(), {token.id: token.content for token in added}, decoder)
-        self._table_without_special = self._table and [
-            b"" if token_id in self._special else text for token_id, text in enumerate(self._table)
-        ]
+        self._special_ids = {token.content: token.id for token in added if token.special}
+        self._tables: dict[frozenset[int], list[bytes]] = {}
+        """The table without the special tokens of the key."""
         self.vocab_size = len(self._table) if self._table else tokenizer.get_vocab_size()
 
     @classmethod
@@ -87,6 +89,7 @@ class TextModel:
             added=form.added_tokens,
             template=_template(folder, config, template_file),
             defaults=msgspec.convert(_json_file(folder / "generation_config.json"), GenerationDefaults),
+            architectures=_architectures(_json_file(folder / "config.json")),
         )
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
@@ -97,12 +100,28 @@ class TextModel:
         """The text of a prompt given as tokens, special ones spelt out."""
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
 
-    def detokenizer(self, *, skip_special_tokens: bool = True) -> Detokenizer:
-        """A fresh one, for one sequence."""
-        table = self._table_without_special if skip_special_tokens else self._table
-        if table is not None:
-            return ByteDetokenizer(table)
-        return WindowDetokenizer(lambda ids: self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens))
+    def detokenizer(self, *, skip_special_tokens: bool = True, keep: Sequence[str] = ()) -> Detokenizer:
+        """A fresh one, for one sequence.
+
+        Args:
+            keep: special tokens that are written out even so.
+        """
+        skipped: frozenset[int] = frozenset()
+        if skip_special_tokens:
+            skipped = frozenset(token_id for text, token_id in self._special_ids.items() if text not in keep)
+        if self._table is not None:
+            return ByteDetokenizer(self._table_without(skipped))
+        return WindowDetokenizer(
+            lambda ids: self._tokenizer.decode([i for i in ids if i not in skipped], skip_special_tokens=False)
+        )
+
+    def _table_without(self, skipped: frozenset[int]) -> list[bytes]:
+        assert self._table is not None, "this tokenizer has no table of bytes"
+        if not skipped:
+            return self._table
+        if skipped not in self._tables:
+            self._tables[skipped] = [b"" if i in skipped else text for i, text in enumerate(self._table)]
+        return self._tables[skipped]
 
     def token_bytes(self, token_id: int) -> bytes:
         """What a single token stands for; empty outside the vocabulary."""
@@ -124,6 +143,12 @@ def _json_file(path: Path) -> dict[str, Any]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", param="model") from error
+
+
+def _architectures(config: dict[str, Any]) -> list[str]:
+    named = config.get("architectures")
+    found = [*named, config.get("model_type")] if isinstance(named, list) else [config.get("model_type")]
+    return [name for name in found if isinstance(name, str)]
 
 
 def _template(folder: Path, config: dict[str, Any], template_file: str | Path | None) -> ChatTemplate | None:

@@ -79,9 +79,12 @@ def to_generate(
     prompts: Many[PromptText],
     *,
     default_max_tokens: int | None = None,
+    keep: Many[str] = (),
 ) -> list[Prompt]:
     """The sequences to generate: n per prompt, numbered as OpenAI numbers choices.
 
+    Args:
+        keep: special tokens that are written out even where others are skipped.
     Raises:
         RequestError: a knob that cannot be, or a prompt that is too long.
     """
@@ -105,7 +108,7 @@ def to_generate(
             index = number * n + i
             engine_id = origin.request_id if total == 1 else f"{origin.request_id}-{index}"
             sequences.append(
-                _sequence(origin, model, request, prompt.token_ids, _seeded(sampling, i), index, engine_id)
+                _sequence(origin, model, request, prompt.token_ids, _seeded(sampling, i), index, engine_id, keep)
             )
         made.append(Prompt(route_id, prompt.token_ids, sequences, request.cache_salt))
     return made
@@ -119,6 +122,7 @@ def _sequence(
     sampling: Sampling,
     index: int,
     engine_id: str,
+    keep: Many[str],
 ) -> Sequence:
     return Sequence(
         GenerateRequest(
@@ -132,7 +136,7 @@ def _sequence(
         ),
         SequenceText(
             index,
-            model.text.detokenizer(skip_special_tokens=request.skip_special_tokens),
+            model.text.detokenizer(skip_special_tokens=request.skip_special_tokens, keep=keep),
             stop=stop_strings(request),
             stop_token_ids=sampling.stop_token_ids,
             include_stop=request.include_stop_str_in_output,

@@ -8,26 +8,22 @@ Every accepted request ends once: its stream finishes, raises a `ServingError`, 
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin, RequestFields
 from tandem.core.openai_out import ChatReply, Completion, Model
-from tandem.errors import ConfigError, RequestError
+from tandem.errors import RequestError
 from tandem.observe.stories import Stories
 from tandem.processor.chat import ChatFold, ChatStream, ChatWriter
 from tandem.processor.completions import CompletionFold, CompletionWriter
 from tandem.processor.envelope import Envelope, ResponseForm
 from tandem.processor.generate import Generator, Prompt
+from tandem.processor.model import TextModel
+from tandem.processor.parsers.choosing import Formats, formats_for
+from tandem.processor.parsers.registry import reasoning_format, tool_format
 from tandem.processor.prepare import PromptText, chat_prompt, completion_prompts, to_generate
-from tandem.processor.reasoning import OPEN as THINK
-from tandem.processor.reasoning import ThinkSplitter
+from tandem.processor.reading import Reading, reading_for
 from tandem.processor.serving import ServedModel, ServedModels
 from tandem.processor.telling import Teller
-from tandem.processor.tools import OPEN as TOOL_CALL
-from tandem.processor.tools import ToolCallReader
-
-REASONING_PARSERS: Final = ("auto", "qwen3", "none")
-TOOL_CALL_PARSERS: Final = ("auto", "hermes", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +32,17 @@ class ProcessorOptions:
 
     response_form: ResponseForm = "openai"
     reasoning_parser: str = "auto"
-    """One of `REASONING_PARSERS`. `auto`: as the model's chat template shows."""
+    """A name that `parsers.registry` knows, `none`, or `auto`: as the model's card shows."""
     tool_call_parser: str = "auto"
-    """One of `TOOL_CALL_PARSERS`."""
+    """Likewise."""
     default_max_tokens: int | None = None
     """Output limit of requests that name none. Tokens; None: all that the context leaves."""
 
     def __post_init__(self) -> None:
         """Raises `ConfigError` for a parser that is not there."""
-        for param, names in (("reasoning_parser", REASONING_PARSERS), ("tool_call_parser", TOOL_CALL_PARSERS)):
-            if (name := getattr(self, param)) not in names:
-                raise ConfigError(f"{param} {name!r} is not there; choose from {', '.join(names)}", param=param)
+        for name, find in ((self.reasoning_parser, reasoning_format), (self.tool_call_parser, tool_format)):
+            if name != "auto":
+                find(name)
 
 
 class Processor:
@@ -65,6 +61,7 @@ class Processor:
         self._generator = generator
         self._teller = Teller(stories, wall_clock)
         self._options = options or ProcessorOptions()
+        self._formats: dict[TextModel, Formats] = {}
 
     def models(self) -> list[Model]:
         """What can be asked for."""
@@ -86,10 +83,14 @@ class Processor:
         with self._teller.ending(origin) as end:
             model, began = self._models.find(request.model), time.perf_counter()
             prompt = await chat_prompt(model.text, request)
-            prompts = self._to_generate(origin, model, request, [prompt])
+            reading = self._reading(model.text, request)
+            prompts = self._to_generate(origin, model, request, [prompt], keep=reading.special_tokens)
             self._teller.tokenized(origin, prompts, time.perf_counter() - began)
             envelope = self._envelope(origin, request, prompts, model, "chatcmpl-")
-            writers = [self._writer(model, request, prompt) for _ in prompts[0].sequences]
+            writers = [
+                ChatWriter(model.text, reading=reading, prompt=prompt.text, top_logprobs=request.top_logprobs or 0)
+                for _ in prompts[0].sequences
+            ]
             stream = ChatStream(envelope, writers)
             folds = [ChatFold(i, writer) for i, writer in enumerate(writers)]
             async with self._generator.pieces(origin, model, prompts) as pieces:
@@ -144,8 +145,10 @@ class Processor:
         model: ServedModel,
         request: ChatRequest | CompletionRequest,
         texts: list[PromptText],
+        keep: tuple[str, ...] = (),
     ) -> list[Prompt]:
-        return to_generate(origin, model, request, texts, default_max_tokens=self._options.default_max_tokens)
+        limit = self._options.default_max_tokens
+        return to_generate(origin, model, request, texts, default_max_tokens=limit, keep=keep)
 
     def _envelope(
         self, origin: Origin, request: RequestFields, prompts: list[Prompt], model: ServedModel, prefix: str
@@ -153,21 +156,15 @@ class Processor:
         form = self._options.response_form
         return Envelope(origin, request, prompts, prefix=prefix, form=form, model=model.name)
 
-    def _writer(self, model: ServedModel, request: ChatRequest, prompt: PromptText) -> ChatWriter:
-        """How one sequence's text is told apart: thinking and tool calls, where model and request have them."""
-        options, template = self._options, model.text.template
-        assert template is not None, "a chat was rendered without a template"
-        thinks = options.reasoning_parser == "qwen3" or (
-            options.reasoning_parser == "auto" and template.mentions(THINK)
-        )
-        calls = options.tool_call_parser == "hermes" or (
-            options.tool_call_parser == "auto" and template.mentions(TOOL_CALL)
-        )
-        split = thinks and options.response_form != "guide"
-        return ChatWriter(
-            model.text,
-            thinking=ThinkSplitter(thinking=prompt.text.rstrip().endswith(THINK)) if split else None,
-            tools=ToolCallReader() if calls and request.tools and request.tool_choice != "none" else None,
-            top_logprobs=request.top_logprobs or 0,
-            parallel_calls=request.parallel_tool_calls is not False,
-        )
+    def _reading(self, text: TextModel, request: ChatRequest) -> Reading:
+        """How the answers are told apart: thoughts and tool calls, where model and request have them."""
+        options = self._options
+        if text not in self._formats:
+            assert text.template is not None, "a chat was rendered without a template"
+            self._formats[text] = formats_for(
+                text.template.source,
+                text.architectures,
+                tools=options.tool_call_parser,
+                reasoning=options.reasoning_parser,
+            )
+        return reading_for(self._formats[text], request, split=options.response_form != "guide")

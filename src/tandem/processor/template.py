@@ -33,14 +33,10 @@ class ChatTemplate:
             self._template = _environment().from_string(source)
         except jinja2.TemplateError as error:
             raise ConfigError(f"the chat template does not compile: {error}") from error
-        self._source = source
+        self.source = source
         self._special_tokens = dict(special_tokens or {})
         self.takes_parts = bool(_PARTS_LOOP.search(source))
         """Whether it reads `content` given as a list of parts."""
-
-    def mentions(self, text: str) -> bool:
-        """Whether `text` occurs in the template itself: what a model's format is recognised by."""
-        return text in self._source
 
     def render(
         self,

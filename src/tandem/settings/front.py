@@ -74,11 +74,12 @@ class ProcessorSettings:
     min_workers: int = 1
     """Decode workers that must be there before the front door opens. Instances."""
 
-    tool_call_parser: Literal["auto", "hermes", "none"] = "auto"
-    """Which parser finds tool calls; `auto` goes by the model's chat template."""
+    tool_call_parser: str = "auto"
+    """Format of the model's tool calls, see docs/parsers.md; `auto` goes by its chat template and architecture, `none`
+    leaves them in the text."""
 
-    reasoning_parser: Literal["auto", "qwen3", "none"] = "auto"
-    """Which parser splits off `<think>`; `auto` goes by the model's chat template."""
+    reasoning_parser: str = "auto"
+    """Format of the model's thoughts, likewise."""
 
     chat_template: str | None = None
     """File to use instead of the model's own chat template."""

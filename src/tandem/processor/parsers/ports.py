@@ -1,0 +1,98 @@
+"""What a reader of tool calls and a splitter of thoughts are, and how a format describes itself."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+
+class CallBegun(msgspec.Struct, frozen=True, gc=False):
+    """The model calls this function; its arguments follow."""
+
+    name: str
+
+
+class Arguments(msgspec.Struct, frozen=True, gc=False):
+    """More of the arguments' JSON text of the call that began last."""
+
+    text: str
+
+
+Item = str | CallBegun | Arguments
+"""A plain string is text of the answer."""
+
+Tools = Mapping[str, Mapping[str, Any]]
+"""Name of each function offered to its JSON schema (`parameters`; empty when it takes none)."""
+
+
+class ToolReader(Protocol):
+    """One sequence's content: text, and calls in between. Portions of the text do not matter."""
+
+    @property
+    def malformed(self) -> int:
+        """Calls so far that could not be read, or not as JSON: they are text, or arguments as the model wrote them."""
+
+    def may_pass(self, text: str) -> bool:
+        """Whether `feed(text)` would give back just `text`: a cheap test, which may say no in doubt."""
+
+    def feed(self, text: str) -> list[Item]:
+        """What is certain now, in order; no empty strings."""
+
+    def close(self) -> list[Item]:
+        """What was held back. The answer is over."""
+
+
+class Split(NamedTuple):
+    """New text of both sides."""
+
+    reasoning: str
+    content: str
+
+
+class Splitter(Protocol):
+    """One sequence's text: thoughts apart from content. Portions of the text do not matter."""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the text so far ends inside a thought."""
+
+    @property
+    def over(self) -> bool:
+        """Whether all further text is content, as it comes."""
+
+    def feed(self, text: str) -> Split:
+        """What `text` adds to each side."""
+
+    def close(self) -> Split:
+        """What was held back. The answer is over."""
+
+
+def openai_call_id() -> str:
+    """An id as OpenAI makes them."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFormat:
+    """How a family of models writes tool calls. Entry points of group `tandem.tool_parsers` name one of these."""
+
+    name: str
+    reader: Callable[[Tools], ToolReader]
+    """A fresh reader, for one sequence."""
+    special_tokens: tuple[str, ...] = ()
+    """Marks that are special tokens in some tokenizers: they are written out even where others are skipped."""
+    call_id: Callable[[], str] = openai_call_id
+    """A fresh id of a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningFormat:
+    """How a family of models writes thoughts. Entry points of group `tandem.reasoning_parsers` name one of these."""
+
+    name: str
+    splitter: Callable[[str], Splitter]
+    """A fresh splitter, for one sequence; its argument is the prompt's text, which may have opened the thought."""
+    special_tokens: tuple[str, ...] = ()
+    """As `ToolFormat`'s."""

@@ -1,0 +1,54 @@
+"""Formats by name: built-in ones, names that vLLM gives them, and those of other packages."""
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, TypeVar
+
+from tandem.errors import ConfigError
+from tandem.processor.parsers.hermes import HERMES
+from tandem.processor.parsers.ports import ReasoningFormat, ToolFormat
+from tandem.processor.parsers.thinking import DEEPSEEK_R1, MISTRAL, QWEN3
+
+TOOL_GROUP: Final = "tandem.tool_parsers"
+REASONING_GROUP: Final = "tandem.reasoning_parsers"
+_TOOLS: Final = {form.name: form for form in (HERMES,)}
+_REASONING: Final = {form.name: form for form in (QWEN3, DEEPSEEK_R1, MISTRAL)}
+_TOOL_ALIASES: Final = {"qwen3": "hermes", "qwen25": "hermes"}
+_REASONING_ALIASES: Final = {"deepseek_v3": "qwen3", "deepseek_v31": "qwen3", "magistral": "mistral"}
+
+_Format = TypeVar("_Format", ToolFormat, ReasoningFormat)
+
+
+def tool_format(name: str) -> ToolFormat | None:
+    """The format of tool calls of that name; None for `none`; `_` and `-` are the same.
+
+    Raises:
+        ConfigError: there is none, or it does not load; the message lists what there is.
+    """
+    return _named(name, "tool_call_parser", TOOL_GROUP, _TOOLS, _TOOL_ALIASES)
+
+
+def reasoning_format(name: str) -> ReasoningFormat | None:
+    """The format of thoughts of that name, likewise. Raises as `tool_format`."""
+    return _named(name, "reasoning_parser", REASONING_GROUP, _REASONING, _REASONING_ALIASES)
+
+
+def _named(
+    name: str, param: str, group: str, built_in: Mapping[str, _Format], aliases: Mapping[str, str]
+) -> _Format | None:
+    wanted = name.replace("-", "_")
+    if wanted == "none":
+        return None
+    known = built_in.get(aliases.get(wanted, wanted))
+    if known is not None:
+        return known
+    others: dict[str, EntryPoint] = {entry.name.replace("-", "_"): entry for entry in entry_points(group=group)}
+    if wanted not in others:
+        names = ", ".join(["auto", *sorted({*built_in, *aliases, *others}), "none"])
+        raise ConfigError(f"{param} {name!r} is not there; choose from {names}", param=param)
+    entry = others[wanted]
+    try:
+        found: _Format = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{param} {name!r} ({entry.value}) does not load: {error}", param=param) from error
+    return found
