@@ -173,6 +173,8 @@ class ChatRequest(RequestFields, kw_only=True, omit_defaults=True):
     max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     """The newer name of max_tokens; it wins."""
+    fit_max_tokens: bool = False
+    """Whether a limit beyond the context is cut to what the context leaves, instead of refused."""
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     tools: list[dict[str, Any]] | None = None

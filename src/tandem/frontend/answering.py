@@ -74,19 +74,19 @@ class Answering:
 
     async def post_chat(self, exchange: Exchange) -> None:
         """POST /v1/chat/completions."""
-        with self._place():
-            request: ChatRequest = await self._read(exchange, self._chat)
+        with self.place():
+            request: ChatRequest = await self.read(exchange, self._chat)
             await self._answer(exchange, request, lambda: self._processor.chat(ChatCall(exchange.origin, request)))
 
     async def post_completion(self, exchange: Exchange) -> None:
         """POST /v1/completions."""
-        with self._place():
-            request: CompletionRequest = await self._read(exchange, self._completion)
+        with self.place():
+            request: CompletionRequest = await self.read(exchange, self._completion)
             call = CompletionCall(exchange.origin, request)
             await self._answer(exchange, request, lambda: self._processor.complete(call))
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def place(self) -> Iterator[None]:
         """One of `max_inflight` places, held from before the body is read: bodies take memory too."""
         if self.running >= self._options.max_inflight:
             raise Overloaded(f"{self.running} requests are being served; try again", retry_after_s=1.0)
@@ -98,7 +98,7 @@ class Answering:
             self.running -= 1
             metrics.REQUESTS_RUNNING.dec()
 
-    async def _read(self, exchange: Exchange, decoder: Decoder) -> Any:
+    async def read(self, exchange: Exchange, decoder: Decoder) -> Any:
         """The request, read and decoded."""
         options = self._options
         declared = exchange.headers.get(b"content-length", b"")
@@ -116,15 +116,22 @@ class Answering:
         request: ChatRequest | CompletionRequest,
         start: Callable[[], AsyncGenerator[Any, None]],
     ) -> None:
-        """Run the request, for as long as its client is there."""
-        self._tell_accepted(exchange, request)
+        """Run the request and relay what it says."""
+        stream = bool(request.stream)
+        await self.run(exchange, request.model, stream, lambda: _relay(start(), exchange.response, stream))
+
+    async def run(
+        self, exchange: Exchange, model: str | None, stream: bool, work: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Do the work of an accepted request, for as long as its client is there, and no longer than it may take."""
+        self._tell_accepted(exchange, model, stream)
         try:
             async with asyncio.timeout(self._options.request_timeout_s + _GRACE_S):
-                await _while_connected(exchange.receive, _relay(start(), exchange.response, bool(request.stream)))
+                await _while_connected(exchange.receive, work())
         except TimeoutError as error:
             raise DeadlineExceeded(f"the request took longer than {self._options.request_timeout_s:g} s") from error
 
-    def _tell_accepted(self, exchange: Exchange, request: ChatRequest | CompletionRequest) -> None:
+    def _tell_accepted(self, exchange: Exchange, model: str | None, stream: bool) -> None:
         if exchange.client_request_id is not None:
             self._stories.alias(exchange.client_request_id, exchange.origin.request_id)
         self._stories.add(
@@ -132,8 +139,8 @@ class Answering:
             stages.ACCEPTED,
             at=exchange.origin.accepted_at,
             route=exchange.path,
-            model=request.model,
-            stream=bool(request.stream),
+            model=model,
+            stream=stream,
             client_request_id=exchange.client_request_id,
         )
 

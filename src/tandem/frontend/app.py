@@ -18,6 +18,7 @@ from tandem.core.openai_in import Origin
 from tandem.core.openai_out import Model, ModelList
 from tandem.errors import Cancelled, ModelNotFound, ServingError
 from tandem.frontend.answering import Answering, DoorOptions
+from tandem.frontend.anthropic.service import Messages
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.keys import KeyEntry, shown_key
@@ -63,7 +64,8 @@ class FrontDoor:
         self._keys = keys or Keys()
         self._wall_clock = wall_clock
         self._answering = Answering(processor, stories, self._options)
-        self.routes = RouteTable([*self._answering.routes(), *self._own_routes()])
+        messages = Messages(self._answering, processor)
+        self.routes = RouteTable([*self._answering.routes(), *messages.routes(), *self._own_routes()])
 
     @property
     def running(self) -> int:
@@ -91,6 +93,8 @@ class FrontDoor:
         try:
             match = self.routes.find(scope["method"], exchange.path)
             exchange.params = match.params
+            if (id_header := match.route.errors.id_header) is not None:
+                response.add_header(id_header, client_id or request_id)
             if match.route.needs_key and self._keys.required:
                 exchange.key = self._key_of(headers)
             await match.route.handler(exchange)
@@ -139,11 +143,11 @@ class FrontDoor:
             )
         if error.code == Cancelled.code or response.complete:
             return  # nobody reads it
-        body = (match.route.errors if match else OPENAI_ERRORS).body(error)
+        form = match.route.errors if match else OPENAI_ERRORS
         if response.status is None:
-            await response.json(status.http, body, error_headers(error))
+            await response.json(status.http, form.body(error), error_headers(error))
         else:
-            await response.break_stream(body)
+            await response.break_stream(form.body(error), form.event)
 
     # ── what is served, and how it is ────────────────────────────────────────────────────────────
 

@@ -12,11 +12,11 @@ from tandem.errors import BodyTooLarge, Cancelled, RequestError
 from tandem.frontend.ports import Receive
 from tandem.frontend.statuses import HttpFault
 
-Body = TypeVar("Body", bound=RequestFields)
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 _DISCARD_BYTES: Final = 256 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that its sender gets to read our answer."""
-_PRIVATE: Final = ("messages", "prompt", "tools")
+_PRIVATE: Final = ("messages", "prompt", "tools", "system")
 """Fields whose values are not repeated in errors: they hold the client's text."""
 _HAND_OFF: Final = b"kv_transfer_params"
 _UNTOLD: Final = (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError)
@@ -76,7 +76,7 @@ class Decoder:
             raise RequestError(f"the body is not JSON: {error}") from error
         except RecursionError as error:
             raise RequestError("the body is nested too deeply") from error
-        if (name := refused(request)) is not None:
+        if isinstance(request, RequestFields) and (name := refused(request)) is not None:
             raise RequestError(f"{name} is not taken here: {REFUSED[name]}", param=name)
         if _HAND_OFF in body and (place := hidden_hand_off(msgspec.json.decode(body))) is not None:
             raise RequestError(f"{place} is not taken here: {REFUSED[_HAND_OFF.decode()]}", param=place)

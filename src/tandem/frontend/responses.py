@@ -1,6 +1,6 @@
 """Writes JSON responses and event streams."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +26,10 @@ class Response:
         """Set once the head is on its way."""
         self.complete = False
 
+    def add_header(self, name: str, value: str) -> None:
+        """One more header, before anything is sent."""
+        self._headers[name] = value
+
     async def json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         """The whole response."""
         data = encode(body)
@@ -36,21 +40,34 @@ class Response:
 
     async def event(self, body: Any) -> None:
         """One event of a stream. Waits while the client reads too slowly: the stream behind it waits too."""
+        await self._part(b"data: %b\n\n" % encode(body))
+
+    async def named_events(self, bodies: Iterable[msgspec.Struct]) -> None:
+        """Several events of a stream at once, each named by its type's tag. Waits as `event`."""
+        if data := b"".join([b"event: %b\ndata: %b\n\n" % (_tag(body), encode(body)) for body in bodies]):
+            await self._part(data)
+
+    async def end_stream(self, last: bytes = b"data: [DONE]\n\n") -> None:
+        """All events were sent."""
+        await self._send({"type": "http.response.body", "body": last})
+        self.complete = True
+
+    async def break_stream(self, body: Any, name: str | None = None) -> None:
+        """The stream failed: one last event, called `name`, says so, and no [DONE] follows."""
+        line = b"event: %b\n" % name.encode() if name else b""
+        await self._send({"type": "http.response.body", "body": b"%bdata: %b\n\n" % (line, encode(body))})
+        self.complete = True
+
+    async def _part(self, data: bytes) -> None:
         if self.status is None:
             await self._start(200, _STREAM_HEADERS)
-        await self._send({"type": "http.response.body", "body": b"data: %b\n\n" % encode(body), "more_body": True})
-
-    async def end_stream(self) -> None:
-        """All events were sent."""
-        await self._send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
-        self.complete = True
-
-    async def break_stream(self, body: Any) -> None:
-        """The stream failed: one last event says so, and no [DONE] follows."""
-        await self._send({"type": "http.response.body", "body": b"data: %b\n\n" % encode(body)})
-        self.complete = True
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.status = status
         pairs = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in {**self._headers, **headers}.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+
+def _tag(body: msgspec.Struct) -> bytes:
+    return str(body.__struct_config__.tag).encode()

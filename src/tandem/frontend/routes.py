@@ -26,6 +26,10 @@ class ErrorForm(NamedTuple):
     body: Callable[[ServingError | HttpFault], Any]
     type: Any
     """What `body` returns, for `/openapi.json`."""
+    event: str | None = None
+    """Name of the event that ends a stream which failed."""
+    id_header: str | None = None
+    """Another name that the request's id goes by, beside x-request-id."""
 
 
 OPENAI_ERRORS: Final = ErrorForm(error_body, ErrorBody)

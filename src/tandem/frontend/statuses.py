@@ -38,6 +38,7 @@ STATUSES: Final[dict[str, Status]] = {
     "not_found": Status(404, "invalid_request_error", "not_found"),
     "method_not_allowed": Status(405, "invalid_request_error", "method_not_allowed"),
     "head_timeout": Status(408, "timeout_error", "head_timeout"),
+    "bad_header": Status(400, "invalid_request_error", "bad_header"),
     "body_timeout": Status(408, "timeout_error", "body_timeout"),
     "headers_too_large": Status(431, "invalid_request_error", "headers_too_large"),
 }

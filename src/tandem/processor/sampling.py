@@ -86,6 +86,8 @@ def _max_tokens(
         if not request.echo:
             raise RequestError("max_tokens 0 makes sense only with echo", param="max_tokens")
         return 1  # an engine generates at least one token; completions.py drops it
+    if asked > room and isinstance(request, ChatRequest) and request.fit_max_tokens:
+        return room
     if asked > room:
         raise ContextTooLong(
             f"the prompt has {prompt_tokens} tokens and {field} asks for {asked} more; "
