@@ -1,5 +1,6 @@
 """A command and everything it started: memory, CPU, readiness, end. Read from /proc, by process id."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds that a process has used; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 class Served:
@@ -72,14 +82,12 @@ class Served:
 
     def cpu_s(self) -> float:
         """CPU seconds that its living processes have used."""
-        total = 0
-        for pid in self.pids():
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            total += int(fields[11]) + int(fields[12])
-        return total / TICKS
+        return sum(cpu_seconds(pid) for pid in self.pids())
+
+    def pid_of(self, process: str, system_port: int) -> int:
+        """The process of that name, by its own status page."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{system_port}/status", timeout=5.0) as page:
+            return next(int(each["pid"]) for each in json.load(page)["processes"] if each["name"] == process)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL to what is left after 20 s."""
