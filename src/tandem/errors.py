@@ -6,6 +6,7 @@
     │  ├─ ModelNotFound       model_not_found     never
     │  └─ BodyTooLarge        body_too_large      never
     ├─ Overloaded             overloaded          later           nobody: healthy but full; carries retry_after_s
+    │  └─ RateLimited        rate_limited        later           the caller: its own limit is used up
     ├─ Unavailable            unavailable         other_instance  a peer or a backing service is gone
     │  ├─ InstanceLost        instance_lost       other_instance
     │  ├─ LeaseLost           lease_lost          other_instance
@@ -71,6 +72,12 @@ class Overloaded(ServingError):
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float = 1.0) -> None:
         super().__init__(message, param=param)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Overloaded):
+    """The caller has used up what it may use."""
+
+    code = "rate_limited"
 
 
 class Unavailable(ServingError):
@@ -144,6 +151,6 @@ def error_from_wire(
 ) -> ServingError:
     """Rebuild an error that a peer sent. An unknown code (a newer peer) becomes a plain `ServingError`."""
     cls = _BY_CODE.get(code, ServingError)
-    if cls is Overloaded and retry_after_s is not None:
-        return Overloaded(message, param=param, retry_after_s=retry_after_s)
+    if issubclass(cls, Overloaded) and retry_after_s is not None:
+        return cls(message, param=param, retry_after_s=retry_after_s)
     return cls(message, param=param)

@@ -13,6 +13,7 @@ from tests.processor.fakes import Answer, House, a_house
 from tandem.frontend.answering import DoorOptions
 from tandem.frontend.app import FrontDoor
 from tandem.frontend.guard.keyring import Keys
+from tandem.frontend.guard.service import Guard
 from tandem.frontend.server import DoorServer
 from tandem.processor.model import TextModel
 
@@ -55,7 +56,7 @@ async def door(text_model: TextModel) -> AsyncIterator[OpenDoor]:
         *answers: Answer, door_options: DoorOptions | None = None, keys: Keys | None = None, **options: Any
     ) -> Door:
         house = await a_house(text_model, *answers, **options)
-        app = FrontDoor(house.processor, house.stories, door_options, keys=keys)
+        app = FrontDoor(house.processor, house.stories, door_options, guard=Guard(keys))
         server = DoorServer(app, host="127.0.0.1", port=0, drain_timeout_s=1)
         await server.open()
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10, verify=False)

@@ -52,7 +52,9 @@ async def chunks(house: House, **fields: Any) -> list[ChatChunk]:
 
 async def complete(house: House, **fields: Any) -> list[Completion]:
     request = msgspec.convert({"prompt": "One", **fields}, CompletionRequest)
-    return [r async for r in house.processor.complete(CompletionCall(an_origin(), request))]
+    replies = [r async for r in house.processor.complete(CompletionCall(an_origin(), request))]
+    assert all(isinstance(reply, Completion) for reply in replies)
+    return [reply for reply in replies if isinstance(reply, Completion)]
 
 
 def text_of(found: list[ChatChunk], index: int = 0, field: str = "content") -> str:

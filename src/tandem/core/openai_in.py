@@ -43,6 +43,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unix time in seconds."""
     deadline: float | None = None
     """Unix time in seconds."""
+    metered: bool = False
+    """Whether somebody counts what it costs: the processor then says `Spent`, first and last."""
     session_id: str | None = None
     """What the caller says in `x-session-id`: routers may keep a session's requests on one instance."""
 
@@ -97,7 +99,8 @@ class RequestFields(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Token ids (as JSON keys, so strings) to additions."""
     response_format: ResponseFormat | None = None
     skip_special_tokens: bool = True
-    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = 0
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
+    """Smaller is more urgent; 0 is usual."""
     cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     user: str | None = None
     kv_transfer_params: Any = UNSET

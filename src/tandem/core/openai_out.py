@@ -190,6 +190,13 @@ class Completion(msgspec.Struct, kw_only=True, tag_field="object", tag="text_com
     system_fingerprint: None = None
 
 
+class Spent(msgspec.Struct, kw_only=True, tag_field="object", tag="tandem.spent"):
+    """What a metered request has cost so far, between processor and front door. Clients never see it."""
+
+    prompt_tokens: int
+    output_tokens: int
+
+
 ChatReply = ChatChunk | ChatCompletion
 
 

@@ -11,7 +11,7 @@ from tandem.core.openai_out import ChatChunk, ChatCompletion, Completion
 from tandem.errors import Cancelled, DeadlineExceeded, Overloaded
 from tandem.frontend.bodies import Decoder, read_body
 from tandem.frontend.exchange import Exchange
-from tandem.frontend.ports import Processor, Receive
+from tandem.frontend.ports import Answers, Receive
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import Route
 from tandem.observe import metrics, stages
@@ -38,7 +38,7 @@ class DoorOptions:
 class Answering:
     """Chats and plain completions."""
 
-    def __init__(self, processor: Processor, stories: Stories, options: DoorOptions) -> None:
+    def __init__(self, processor: Answers, stories: Stories, options: DoorOptions) -> None:
         self._processor = processor
         self._stories = stories
         self._options = options

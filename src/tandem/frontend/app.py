@@ -20,8 +20,7 @@ from tandem.errors import Cancelled, ModelNotFound, ServingError
 from tandem.frontend.answering import Answering, DoorOptions
 from tandem.frontend.anthropic.service import Messages
 from tandem.frontend.exchange import Exchange
-from tandem.frontend.guard.keyring import Keys
-from tandem.frontend.guard.keys import KeyEntry, shown_key
+from tandem.frontend.guard.service import Guard
 from tandem.frontend.ports import Processor, Receive, Scope, Send
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import OPENAI_ERRORS, Match, Route, RouteTable
@@ -56,15 +55,16 @@ class FrontDoor:
         stories: Stories,
         options: DoorOptions | None = None,
         *,
-        keys: Keys | None = None,
+        guard: Guard | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._processor = processor
         self._options = options or DoorOptions()
-        self._keys = keys or Keys()
+        self._guard = guard or Guard()
         self._wall_clock = wall_clock
-        self._answering = Answering(processor, stories, self._options)
-        messages = Messages(self._answering, processor)
+        answers = self._guard.before(processor)
+        self._answering = Answering(answers, stories, self._options)
+        messages = Messages(self._answering, answers)
         self.routes = RouteTable([*self._answering.routes(), *messages.routes(), *self._own_routes()])
 
     @property
@@ -95,8 +95,12 @@ class FrontDoor:
             exchange.params = match.params
             if (id_header := match.route.errors.id_header) is not None:
                 response.add_header(id_header, client_id or request_id)
-            if match.route.needs_key and self._keys.required:
-                exchange.key = self._key_of(headers)
+            if match.route.needs_key:
+                exchange.key = self._guard.key_of(headers)
+            if match.route.counts:
+                ticket = self._guard.enter(request_id, exchange.key, headers, response.add_header)
+                if ticket.metered:
+                    exchange.origin = msgspec.structs.replace(origin, metered=True)
             await match.route.handler(exchange)
         except (ServingError, HttpFault) as error:
             code = error.code
@@ -106,10 +110,14 @@ class FrontDoor:
             metrics.BUGS.labels("frontend").inc()
             _log.exception("frontend.bug request_id=%s route=%s", request_id, _label(match))
             await self._fail(exchange, ServingError("internal error; the log of this request id says more"), match)
+        finally:
+            self._guard.leave(request_id)
         if code is not None:
             metrics.REQUEST_ERRORS.labels(code).inc()
         if match is not None and match.route.counts:
             metrics.REQUESTS.labels(_outcome(code)).inc()
+            if exchange.key is not None:
+                metrics.KEY_REQUESTS.labels(exchange.key.name, _outcome(code)).inc()
         route = _label(match)
         metrics.HTTP_RESPONSES.labels(route, str(response.status or status_of(code or "cancelled").http)).inc()
         if self._options.access_log:
@@ -121,14 +129,6 @@ class FrontDoor:
                 code,
                 self._wall_clock() - now,
             )
-
-    def _key_of(self, headers: dict[bytes, bytes]) -> KeyEntry:
-        """Whose request this is. Raises `HttpFault` unless it shows a key that is valid."""
-        shown = shown_key(headers)
-        if shown is not None and (entry := self._keys.ring().find(shown)) is not None:
-            return entry
-        what = "a key is needed: send `Authorization: Bearer KEY`" if shown is None else "the API key is not valid"
-        raise HttpFault("unauthorized", what, {"www-authenticate": "Bearer"})
 
     async def _fail(self, exchange: Exchange, error: ServingError | HttpFault, match: Match | None) -> None:
         """The one place where an error becomes a status, or the last event of a stream."""
@@ -191,14 +191,19 @@ class FrontDoor:
         ]
 
     async def _get_models(self, exchange: Exchange) -> None:
-        await exchange.response.json(200, ModelList(data=self._processor.models()))
+        await exchange.response.json(200, ModelList(data=self._models(exchange)))
 
     async def _get_model(self, exchange: Exchange) -> None:
         name = exchange.params["model"]
-        for model in self._processor.models():
+        for model in self._models(exchange):
             if model.id == name:
                 return await exchange.response.json(200, model)
         raise ModelNotFound(f"the model {name[:128]!r} does not exist", param="model")
+
+    def _models(self, exchange: Exchange) -> list[Model]:
+        """Those that the client may ask for."""
+        allowed = exchange.key.models if exchange.key else ()
+        return [model for model in self._processor.models() if not allowed or model.id in allowed]
 
     async def _get_ready(self, exchange: Exchange) -> None:
         if reason := self._processor.not_ready():

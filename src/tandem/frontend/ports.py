@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from tandem.core.openai_in import ChatCall, CompletionCall
-from tandem.core.openai_out import ChatReply, Completion, Model
+from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -15,13 +15,30 @@ Send = Callable[[Event], Awaitable[None]]
 class Processor(Protocol):
     """Makes answers; here or in another process. `tandem.processor.service.Processor` is one."""
 
-    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
-        """Chunks, or one completion when the request does not stream. Closing it cancels; raises `ServingError`."""
+    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply | Spent, None]:
+        """Chunks, or one completion when the request does not stream. Closing it cancels; raises `ServingError`.
 
-    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+        With `origin.metered`, what it costs is said before them (the prompt) and after (everything).
+        """
+
+    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion | Spent, None]:
         """The same for plain completions."""
 
     def models(self) -> list[Model]: ...
 
     def not_ready(self) -> str | None:
         """Why no request can be answered now, or None."""
+
+
+class Answers(Protocol):
+    """A processor behind the guard, as handlers see it: it raises what the guard refuses, and tells no costs."""
+
+    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
+        """See `Processor.chat`."""
+
+    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+        """See `Processor.complete`."""
+
+    def models(self) -> list[Model]: ...
+
+    def not_ready(self) -> str | None: ...

@@ -1,10 +1,13 @@
 """What an error is in HTTP and in OpenAI's words: one table, by the code of `errors.py`."""
 
+import math
 from typing import Final, NamedTuple
 
 import msgspec
 
 from tandem.errors import Overloaded, ServingError
+
+_LONGEST_RETRY_S: Final = 60.0
 
 
 class Status(NamedTuple):
@@ -23,6 +26,7 @@ STATUSES: Final[dict[str, Status]] = {
     "model_not_found": Status(404, "invalid_request_error", "model_not_found"),
     "body_too_large": Status(413, "invalid_request_error", "body_too_large"),
     "overloaded": Status(429, "rate_limit_error", "overloaded"),
+    "rate_limited": Status(429, "rate_limit_error", "rate_limit_exceeded"),
     "unavailable": Status(503, "service_unavailable_error", "unavailable"),
     "instance_lost": Status(503, "service_unavailable_error", "instance_lost"),
     "lease_lost": Status(503, "service_unavailable_error", "lease_lost"),
@@ -89,6 +93,9 @@ def error_headers(error: ServingError | HttpFault) -> dict[str, str]:
     if isinstance(error, HttpFault):
         return error.headers
     if isinstance(error, Overloaded):
-        return {"retry-after": str(max(1, round(error.retry_after_s)))}
+        headers = {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+        if error.retry_after_s > _LONGEST_RETRY_S:
+            headers["x-should-retry"] = "false"  # OpenAI's clients would try again much sooner
+        return headers
     # The client's library reads the rest of a body that we did not: better a new connection.
     return {"connection": "close"} if error.code == "body_too_large" else {}

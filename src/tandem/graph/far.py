@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tandem.core.openai_in import ChatCall, CompletionCall
-from tandem.core.openai_out import ChatReply, Completion, Model
+from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.errors import ServingError
 
@@ -47,14 +47,14 @@ class FarProcessor:
                 self._about = About(self._about.models, f"no processor answers: {error}")
             await asyncio.sleep(_LOOK_INTERVAL_S)
 
-    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
+    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply | Spent, None]:
         """See `ProcessorService.chat`."""
-        stream: AsyncGenerator[ChatReply, None] = self._client.chat(call)
+        stream: AsyncGenerator[ChatReply | Spent, None] = self._client.chat(call)
         return stream
 
-    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion | Spent, None]:
         """See `ProcessorService.complete`."""
-        stream: AsyncGenerator[Completion, None] = self._client.complete(call)
+        stream: AsyncGenerator[Completion | Spent, None] = self._client.complete(call)
         return stream
 
     def models(self) -> list[Model]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem.core.openai_in import ChatCall, CompletionCall
-from tandem.core.openai_out import ChatReply, Completion
+from tandem.core.openai_out import ChatReply, Completion, Spent
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.graph.clients import LocalClient
 from tandem.graph.context import dynamo_context
@@ -150,14 +150,14 @@ class ProcessorService(Linkable):
         return router
 
     @endpoint("chat/completions")
-    async def chat(self, call: ChatCall) -> AsyncIterator[ChatReply]:
+    async def chat(self, call: ChatCall) -> AsyncIterator[ChatReply | Spent]:
         """A chat, for a Frontend in another process."""
         async with aclosing(self.processor.chat(call)) as replies:
             async for reply in replies:
                 yield reply
 
     @endpoint("completions")
-    async def complete(self, call: CompletionCall) -> AsyncIterator[Completion]:
+    async def complete(self, call: CompletionCall) -> AsyncIterator[Completion | Spent]:
         """A plain completion, likewise."""
         async with aclosing(self.processor.complete(call)) as replies:
             async for reply in replies:
@@ -240,6 +240,7 @@ class FrontendService(Linkable):
         from tandem.frontend.answering import DoorOptions
         from tandem.frontend.app import FrontDoor
         from tandem.frontend.guard.keyring import Keys
+        from tandem.frontend.guard.service import Guard
 
         guard: GuardSettings = dynamo_context["settings"][GuardSettings]
         keys = Keys(
@@ -262,7 +263,7 @@ class FrontendService(Linkable):
                 request_timeout_s=self.settings.request_timeout_s,
                 access_log=self.settings.access_log,
             ),
-            keys=keys,
+            guard=Guard(keys),
         )
 
     @readiness

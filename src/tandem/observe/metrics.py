@@ -189,6 +189,8 @@ ENGINE_LOAD_SECONDS = Gauge("tandem_engine_load_seconds", "Time that the engine 
 ENGINE_RESTARTS = Counter("tandem_engine_restarts_total", "Engines replaced after they died.")
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────
+KEY_REQUESTS = Counter("tandem_key_requests_total", "Requests for answers, by key and outcome.", "key", "outcome")
+KEY_TOKENS = Counter("tandem_key_tokens_total", "Tokens, prompt and output, of keys with a limit of tokens.", "key")
 KEYS_RELOADS = Counter("tandem_keys_reloads_total", "Changes of the keys file, by outcome: read or failed.", "outcome")
 
 # ── planes ───────────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ from tandem.core.openai_out import (
     ChunkChoice,
     Completion,
     OutputDetails,
+    Spent,
     TextChoice,
     Usage,
 )
@@ -73,6 +74,11 @@ class Envelope:
             prompt_tokens_details=CachedDetails(self.cached_tokens),
             completion_tokens_details=UNSET if reasoning_tokens is None else OutputDetails(reasoning_tokens),
         )
+
+    def spent(self) -> Spent:
+        """What it cost so far, for whoever meters it."""
+        usage = self.usage()
+        return Spent(prompt_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens)
 
     def chunk(self, choices: list[ChunkChoice], usage: Usage | UnsetType | None) -> ChatChunk:
         """An event of a chat's stream."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin, RequestFields
-from tandem.core.openai_out import ChatReply, Completion, Model
+from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.errors import RequestError
 from tandem.observe.stories import Stories
 from tandem.processor.chat import ChatFold, ChatStream, ChatWriter
@@ -74,8 +74,8 @@ class Processor:
         """Why no request can be answered now, or None."""
         return self._models.not_ready()
 
-    async def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
-        """Chunks, or with `stream` unset one completion. Closing it cancels.
+    async def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply | Spent, None]:
+        """Chunks, or with `stream` unset one completion; around them what a metered one costs. Closing it cancels.
 
         Raises: `RequestError` and its kin before anything is generated; what generating raised.
         """
@@ -92,6 +92,8 @@ class Processor:
                 for _ in prompts[0].sequences
             ]
             stream = ChatStream(envelope, writers)
+            if origin.metered:
+                yield envelope.spent()
             folds = [ChatFold(i, writer) for i, writer in enumerate(writers)]
             async with self._generator.pieces(origin, model, prompts) as pieces:
                 async for piece in pieces:
@@ -107,8 +109,10 @@ class Processor:
                 yield envelope.answer(choices, usage if envelope.usage_in_answer else None)
             elif envelope.usage_at_end:
                 yield envelope.chunk([], usage)
+            if origin.metered:
+                yield envelope.spent()
 
-    async def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+    async def complete(self, call: CompletionCall) -> AsyncGenerator[Completion | Spent, None]:
         """Events of a stream, or with `stream` unset one completion. Closing it cancels. Raises as `chat`."""
         origin, request = call.origin, call.request
         with self._teller.ending(origin) as end:
@@ -119,6 +123,8 @@ class Processor:
             prompts = self._to_generate(origin, model, request, texts)
             self._teller.tokenized(origin, prompts, time.perf_counter() - began)
             envelope = self._envelope(origin, request, prompts, model, "cmpl-")
+            if origin.metered:
+                yield envelope.spent()
             writers = [
                 CompletionWriter(model.text, request, sequence.text.index, text)
                 for text, prompt in zip(texts, prompts, strict=True)
@@ -138,6 +144,8 @@ class Processor:
                 yield envelope.completion([fold.choice() for fold in folds], usage)
             elif envelope.usage_at_end:
                 yield envelope.completion([], envelope.usage())
+            if origin.metered:
+                yield envelope.spent()
 
     def _to_generate(
         self,

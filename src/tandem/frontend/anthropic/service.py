@@ -13,7 +13,7 @@ from tandem.frontend.anthropic.requests import MessagesRequest, ThinkingDisabled
 from tandem.frontend.anthropic.telling import MessageFold, MessageTeller
 from tandem.frontend.bodies import Decoder
 from tandem.frontend.exchange import Exchange
-from tandem.frontend.ports import Processor
+from tandem.frontend.ports import Answers
 from tandem.frontend.routes import Route
 from tandem.frontend.statuses import HttpFault
 
@@ -25,7 +25,7 @@ _FIRST_VERSION: Final = "2023-06-01"
 class Messages:
     """Anthropic's API."""
 
-    def __init__(self, answering: Answering, processor: Processor) -> None:
+    def __init__(self, answering: Answering, processor: Answers) -> None:
         self._answering = answering
         self._processor = processor
         self._decoder = Decoder(MessagesRequest)

@@ -14,6 +14,8 @@ from tandem.frontend.guard.keys import KeyEntry
 Unit = Literal["requests", "tokens"]
 MINUTE_S: Final = 60.0
 DAY_S: Final = 86_400.0
+_CRUMB: Final = 1e-6
+"""What rounding may have lost."""
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ class Bucket:
     def wait_s(self, amount: float, now: float) -> float:
         """Until `amount` is there; 0 if it is. More than the limit is there when the bucket is full."""
         missing = min(amount, self.limit) - self.left(now)
-        return max(0.0, missing * self.period_s / self.limit)
+        return missing * self.period_s / self.limit if missing > _CRUMB else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Take out `amount`, or put it back when negative."""
@@ -137,16 +139,21 @@ class Quotas:
 
 @dataclass(slots=True)
 class Charge:
-    """Tokens taken for one request, put right as the truth comes in. `settle` may be repeated."""
+    """Tokens that were taken for one request by estimate, put right as the truth comes in."""
 
     meter: Meter
-    reserved: int
-    """Taken and not yet known to be true."""
+    prompt_tokens: int
+    output_tokens: int
 
-    def settle(self, spent: int, now: float) -> None:
-        """The request has cost `spent` tokens in all, and costs no more."""
-        self.meter.correct("tokens", spent - self.reserved, now)
-        self.reserved = spent
+    def prompt_is(self, tokens: int, now: float) -> None:
+        """The prompt's length is known; the output stays reserved."""
+        self.meter.correct("tokens", tokens - self.prompt_tokens, now)
+        self.prompt_tokens = tokens
+
+    def settle(self, tokens: int, now: float) -> None:
+        """The request has cost so much in all; the rest is given back."""
+        self.meter.correct("tokens", tokens - self.prompt_tokens - self.output_tokens, now)
+        self.prompt_tokens, self.output_tokens = tokens, 0
 
 
 def ratelimit_headers(meter: Meter, now: float) -> Iterator[tuple[str, str]]:

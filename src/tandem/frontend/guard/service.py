@@ -1,0 +1,114 @@
+"""The guard: knows the keys, keeps the meters, and stands between the handlers and the processor."""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import TypeVar, cast
+
+from tandem.core.openai_in import ChatCall, CompletionCall
+from tandem.core.openai_out import ChatReply, Completion, Model, Spent
+from tandem.frontend.guard.keyring import Keys
+from tandem.frontend.guard.keys import KeyEntry, shown_key
+from tandem.frontend.guard.quotas import Quotas
+from tandem.frontend.guard.tickets import PRIORITY_HEADER, Ticket, header_priority
+from tandem.frontend.ports import Processor
+from tandem.frontend.statuses import HttpFault
+from tandem.observe import metrics
+
+Reply = TypeVar("Reply")
+
+
+class Guard:
+    """Who may come in, and with how much."""
+
+    def __init__(self, keys: Keys | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._keys = keys or Keys()
+        self._quotas = Quotas()
+        self._clock = clock
+        self._tickets: dict[str, Ticket] = {}
+
+    def key_of(self, headers: Mapping[bytes, bytes]) -> KeyEntry | None:
+        """Whose request this is; None where no keys are asked for. Raises `HttpFault` without a valid one."""
+        if not self._keys.required:
+            return None
+        shown = shown_key(headers)
+        if shown is not None and (entry := self._keys.ring().find(shown)) is not None:
+            return entry
+        what = "a key is needed: send `Authorization: Bearer KEY`" if shown is None else "the API key is not valid"
+        raise HttpFault("unauthorized", what, {"www-authenticate": "Bearer"})
+
+    def enter(
+        self, request_id: str, key: KeyEntry | None, headers: Mapping[bytes, bytes], tell: Callable[[str, str], None]
+    ) -> Ticket:
+        """A request for an answer comes in; `leave` must follow, also when this raises.
+
+        Raises: `RateLimited`, `RequestError`.
+        """
+        now = self._clock()
+        meter = self._quotas.meter(key, now) if key is not None else None
+        ticket = self._tickets[request_id] = Ticket(tell, key, meter)
+        ticket.priority = header_priority(headers.get(PRIORITY_HEADER.encode()))
+        ticket.enter(now)
+        return ticket
+
+    def leave(self, request_id: str) -> None:
+        """It is over."""
+        ticket = self._tickets.pop(request_id, None)
+        if ticket is not None and (tokens := ticket.close(self._clock())) and ticket.key is not None:
+            metrics.KEY_TOKENS.labels(ticket.key.name).inc(tokens)
+
+    def before(self, processor: Processor) -> "Guarded":
+        """The processor as handlers may use it."""
+        return Guarded(processor, self._tickets, self._clock)
+
+
+class Guarded:
+    """`ports.Answers`: refuses what the ticket does not cover, and keeps costs from going out."""
+
+    def __init__(self, processor: Processor, tickets: Mapping[str, Ticket], clock: Callable[[], float]) -> None:
+        self._processor = processor
+        self._tickets = tickets
+        self._clock = clock
+
+    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
+        """See `ports.Answers`."""
+        ticket = self._accepted(call)
+        return self._counting(self._processor.chat(call), ticket)
+
+    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+        """See `ports.Answers`."""
+        ticket = self._accepted(call)
+        return self._counting(self._processor.complete(call), ticket)
+
+    def models(self) -> list[Model]:
+        """See `ports.Answers`."""
+        return self._processor.models()
+
+    def not_ready(self) -> str | None:
+        """See `ports.Answers`."""
+        return self._processor.not_ready()
+
+    def _accepted(self, call: ChatCall | CompletionCall) -> Ticket | None:
+        ticket = self._tickets.get(call.origin.request_id)
+        if ticket is not None:
+            names = [model.id for model in self._processor.models()] if ticket.key and ticket.key.models else []
+            ticket.accept(call.request, names, self._clock())
+        return ticket
+
+    def _counting(
+        self, replies: AsyncGenerator[Reply | Spent, None], ticket: Ticket | None
+    ) -> AsyncGenerator[Reply, None]:
+        if ticket is None or not ticket.metered:
+            return cast(AsyncGenerator[Reply, None], replies)  # tells no costs, and stays one generator
+        return self._counted(replies, ticket)
+
+    async def _counted(
+        self, replies: AsyncGenerator[Reply | Spent, None], ticket: Ticket
+    ) -> AsyncGenerator[Reply, None]:
+        async with aclosing(replies):
+            async for reply in replies:
+                if isinstance(reply, Spent):
+                    ticket.costs(reply, self._clock())
+                else:
+                    ticket.replies += 1
+                    yield reply
