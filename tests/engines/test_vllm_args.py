@@ -145,3 +145,12 @@ def test_the_tables_speak_of_keys_that_exist() -> None:
 
 def test_an_unset_key_is_left_to_vllm() -> None:
     assert "max_num_seqs" not in args_of(max_num_seqs=None).values
+
+
+def test_priorities_are_heeded_and_one_backend_enforces_every_grammar_unless_the_yaml_says_otherwise() -> None:
+    values = args_of().values
+    assert (values["scheduling_policy"], values["structured_outputs_config"]) == ("priority", {"backend": "xgrammar"})
+    values = args_of(scheduling_policy="fcfs", structured_outputs_config='{"backend": "guidance"}').values
+    assert (values["scheduling_policy"], values["structured_outputs_config"]) == ("fcfs", {"backend": "guidance"})
+    with pytest.raises(ConfigError, match="JSON object"):
+        args_of(structured_outputs_config="[]")

@@ -24,6 +24,16 @@ async def never(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None
     yield
 
 
+FORM: Any = {"type": "json_object"}
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 def m(**fields: Any) -> dict[str, Any]:
     return {"model": "tiny", "messages": HI, **fields}
 
@@ -73,14 +83,26 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
     (CHAT, m(tool_choice="required"), "tool_choice", "needs tools"),
     (CHAT, m(stream_options={"include_usage": 1}), "stream_options.include_usage", "got int"),
     (CHAT, m(kv_transfer_params={"do_remote_decode": True}), "kv_transfer_params", "never taken from a client"),
-    (CHAT, m(functions=[]), "functions", "replaced by tools"),
+    (CHAT, m(functions=[{"name": "f"}]), "functions", "replaced by tools"),
     (CHAT, m(audio={"voice": "x"}), "audio", "in text"),
     (CHAT, m(modalities=["text", "audio"]), "modalities", "in text"),
-    (CHAT, m(guided_regex="[0-9]+"), "guided_regex", "only response_format"),
-    (CHAT, m(guided_json={"type": "object"}), "guided_json", "response_format"),
-    (CHAT, m(guided_choice=["a", "b"]), "guided_choice", "only response_format"),
-    (CHAT, m(guided_grammar="root ::= x"), "guided_grammar", "only response_format"),
-    (TEXT, {"prompt": "x", "structured_outputs": {"regex": "a"}}, "structured_outputs", "only response_format"),
+    (CHAT, m(guided_regex=""), "guided_regex", "length >= 1"),
+    (CHAT, m(guided_regex="a" * 5000), "guided_regex", "length <= 4096, got 5000"),
+    (CHAT, m(guided_json="{"), "guided_json", "guided_json is not JSON"),
+    (CHAT, m(guided_choice=[]), "guided_choice", "length >= 1"),
+    (CHAT, m(guided_choice=["a", ""]), "guided_choice[1]", "length >= 1"),
+    (CHAT, m(guided_grammar=7), "guided_grammar", "got int"),
+    (CHAT, m(guided_whitespace_pattern=" "), "guided_whitespace_pattern", "white space"),
+    (CHAT, m(guided_regex="a", guided_choice=["a"]), "guided_choice", "guided_regex constrains the answer already"),
+    (CHAT, m(response_format=FORM, structured_outputs={"regex": "a"}), "structured_outputs.regex", "send one of them"),
+    (CHAT, m(structured_outputs={"json": {"a": "x" * 70_000}}), "structured_outputs.json", "the limit is 65536"),
+    (CHAT, m(structured_outputs={"json": nested(65)}), "structured_outputs.json", "more than 64 levels"),
+    (CHAT, m(response_format={"type": "structural_tag"}), "response_format.format", "format or structures"),
+    (TEXT, {"prompt": "x", "structured_outputs": {"regex": 5}}, "structured_outputs.regex", "got int"),
+    (CHAT, m(bad_words=["x"]), "bad_words", "logit_bias"),
+    (CHAT, m(chat_template="{{ 1 }}"), "chat_template", "own template"),
+    (CHAT, m(reasoning_effort="huge"), "reasoning_effort", "invalid enum value 'huge'"),
+    (CHAT, m(metadata={"a": 1}), "metadata", "metadata[...]: expected str, got int"),
     (CHAT, m(extra_args={"a": 1}), "extra_args", "unread"),
     (CHAT, m(vllm_xargs={"a": 1}), "vllm_xargs", "unread"),
     (CHAT, m(nvext={"a": 1}), "nvext", "no extension"),
@@ -91,7 +113,12 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
         "stream_options.x[0].kv_transfer_params",
         "never taken from a client",
     ),
-    (CHAT, m(chat_template_kwargs={"tools": []}), "chat_template_kwargs", "'tools'"),
+    (
+        CHAT,
+        m(chat_template_kwargs={"tools": []}),
+        "chat_template_kwargs.tools",
+        "'tools'; this model takes",
+    ),
     (CHAT, m(messages=[{"role": "user", "content": "long " * 3000}]), "messages", "tokens; the model takes 2048"),
     (TEXT, {"model": "tiny"}, "prompt", "prompt is missing"),
     (TEXT, {"prompt": 7}, "prompt", "expected str | array, got int"),
@@ -210,6 +237,14 @@ async def test_unknown_paths_methods_and_models(door: OpenDoor) -> None:
     assert (await one.client.get(CHAT)).headers["allow"] == "POST"
     reply = await one.client.post(CHAT, json=m(model="nope"))
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_ignored_fields_are_counted_by_name(door: OpenDoor, text_model: TextModel) -> None:
+    metrics.reset()
+    one = await door(saying(text_model, "x"))
+    fields = {"verbosity": "low", "my_field": 1, "bad_words": [], "prompt_cache_key": "a", "store": True}
+    assert (await one.client.post(CHAT, json=m(**fields))).status_code == 200
+    assert (metrics.IGNORED_FIELDS.value("verbosity"), metrics.IGNORED_FIELDS.value("other")) == (1, 1)
 
 
 async def test_rejections_are_counted_as_such(door: OpenDoor) -> None:

@@ -256,7 +256,8 @@ def test_what_may_differ_is_noted(sampling: Sampling, note: str) -> None:
     ],
 )
 def test_a_schema_that_an_engine_refuses_is_named(error: ServingError, kind: Any, param: str | None) -> None:
-    told = about_field(error, Grammar(kind=kind, value="{}"))
+    field = "response_format.json_schema.schema" if kind == "json_schema" else ""
+    told = about_field(error, Grammar(kind=kind, value="{}", field=field))
     assert (type(told), told.param) == (type(error), param)
     assert error.message in told.message
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tandem.core.openai_in import ChatRequest, CompletionRequest
-from tandem.core.request import Grammar, Sampling
+from tandem.core.request import Sampling
 from tandem.errors import ContextTooLong, RequestError
 from tandem.processor.model import GenerationDefaults
 from tandem.processor.sampling import sampling_for, stop_strings
@@ -67,19 +67,6 @@ def test_the_output_limit(fields: dict[str, Any], ours: int | None, max_tokens: 
 def test_what_does_not_fit_is_refused(prompt_tokens: int, fields: dict[str, Any]) -> None:
     with pytest.raises(ContextTooLong, match="the model takes 100"):
         sampled(prompt_tokens=prompt_tokens, **fields)
-
-
-@pytest.mark.parametrize(
-    ("form", "grammar"),
-    [
-        (None, None),
-        ({"type": "text"}, None),
-        ({"type": "json_object"}, Grammar(kind="json_object")),
-        ({"type": "json_schema", "json_schema": {"schema": True}}, Grammar(kind="json_schema", value="true")),
-    ],
-)
-def test_response_formats_become_grammars(form: Any, grammar: Grammar | None) -> None:
-    assert sampled(response_format=form).grammar == grammar
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,31 @@
 """OpenAI's requests, as the front door reads them and the processor serves them.
 
 Types and plain ranges are checked while decoding; what depends on the model is checked by the processor.
-Fields that we do not know are ignored, as OpenAI does; those in `REFUSED` are not.
+Fields that we do not know are ignored, as OpenAI does, and counted; those in `REFUSED` are not taken.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
+
+from tandem.core.bounds import (
+    Bias,
+    Choices,
+    Count,
+    CountOrNone,
+    GrammarText,
+    Label,
+    Metadata,
+    Pattern,
+    StopText,
+    TemplateOptions,
+    TokenId,
+)
 
 Role = Literal["developer", "system", "user", "assistant", "tool"]
-Bias = Annotated[float, Meta(ge=-100, le=100)]
-StopText = Annotated[str, Meta(min_length=1, max_length=1024)]
-TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 REFUSED: Final = {
     "kv_transfer_params": "it speaks between engines and is never taken from a client",
@@ -21,16 +34,31 @@ REFUSED: Final = {
     "suffix": "models here complete from the left only",
     "audio": "models here answer in text",
     "modalities": "models here answer in text",
-    "guided_json": "say it in response_format",
-    "guided_regex": "only response_format constrains an answer",
-    "guided_choice": "only response_format constrains an answer",
-    "guided_grammar": "only response_format constrains an answer",
-    "structured_outputs": "only response_format constrains an answer",
+    "guided_whitespace_pattern": "engines here choose the white space of an answer",
+    "regex": "say it in structured_outputs",
+    "ebnf": "say it in structured_outputs, as grammar",
+    "json_schema": "say it in response_format",
+    "bad_words": "logit_bias keeps single tokens away",
+    "allowed_token_ids": "logit_bias and structured_outputs constrain an answer",
+    "logits_processors": "nothing runs in an engine that came with a request",
+    "repetition_detection": "see repetition_penalty",
+    "logprob_token_ids": "top_logprobs reports the most likely tokens",
+    "thinking_token_budget": "reasoning_effort turns thinking on and off",
+    "use_beam_search": "answers are sampled",
+    "truncate_prompt_tokens": "no prompt is cut: one that is too long is refused",
+    "prompt_embeds": "prompts are text or tokens",
+    "documents": "write them into the messages",
+    "chat_template": "the model's own template is used",
+    "mm_processor_kwargs": "models here read text only",
+    "web_search_options": "nothing is searched; offer a tool",
     "extra_args": "nothing is passed to an engine unread",
     "vllm_xargs": "nothing is passed to an engine unread",
     "nvext": "no extension of it is served",
 }
-"""Fields that would change the answer or reach an engine, and that we do not serve: 400, with the reason."""
+"""Fields that would change the answer or reach an engine, and that we do not serve: 400, with the reason.
+
+One that asks for nothing (null, false, empty) is as good as absent.
+"""
 
 _CLIENTS_OWN: Final = ("parameters", "schema", "arguments")
 
@@ -69,8 +97,26 @@ class JsonSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The form that an answer must have."""
 
-    type: Literal["text", "json_object", "json_schema"]
+    type: Literal["text", "json_object", "json_schema", "structural_tag"]
     json_schema: JsonSchema | None = None
+    format: dict[str, Any] | None = None
+    """Of a structural_tag: forms for parts of the answer, as XGrammar spells them."""
+    structures: list[dict[str, Any]] | None = None
+    """Of a structural_tag in its older form, with `triggers`."""
+    triggers: list[str] | None = None
+
+
+class StructuredOutputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`structured_outputs`, as vLLM has it: exactly one of these. The form that an answer must have."""
+
+    json: dict[str, Any] | GrammarText | None = None
+    """A JSON schema, or the text of one."""
+    regex: Pattern | None = None
+    choice: Choices | None = None
+    grammar: GrammarText | None = None
+    """EBNF or Lark."""
+    json_object: bool | None = None
+    structural_tag: dict[str, Any] | GrammarText | None = None
 
 
 class RequestFields(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -93,30 +139,30 @@ class RequestFields(msgspec.Struct, kw_only=True, omit_defaults=True):
     stop: StopText | Annotated[list[StopText], Meta(max_length=64)] | None = None
     stop_token_ids: Annotated[list[TokenId], Meta(max_length=1024)] | None = None
     include_stop_str_in_output: bool = False
-    min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    min_tokens: CountOrNone | None = None
     ignore_eos: bool | None = False
     logit_bias: Annotated[dict[str, Bias], Meta(max_length=1024)] | None = None
     """Token ids (as JSON keys, so strings) to additions."""
     response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: dict[str, Any] | GrammarText | None = None
+    """This and the next three: older names of what stands in `structured_outputs`."""
+    guided_regex: Pattern | None = None
+    guided_choice: Choices | None = None
+    guided_grammar: GrammarText | None = None
     skip_special_tokens: bool = True
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     """Smaller is more urgent; 0 is usual."""
     cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-    user: str | None = None
-    kv_transfer_params: Any = UNSET
-    functions: Any = UNSET
-    function_call: Any = UNSET
-    suffix: Any = UNSET
-    audio: Any = UNSET
-    modalities: Any = UNSET
-    guided_json: Any = UNSET
-    guided_regex: Any = UNSET
-    guided_choice: Any = UNSET
-    guided_grammar: Any = UNSET
-    structured_outputs: Any = UNSET
-    extra_args: Any = UNSET
-    vllm_xargs: Any = UNSET
-    nvext: Any = UNSET
+    """Requests with different salts share no KV cache."""
+    prompt_cache_key: Label | None = None
+    """Requests with the same key go to the same worker where its load allows: a session's name."""
+    user: Label | None = None
+    safety_identifier: Label | None = None
+    service_tier: Label | None = None
+    """This and the next two are taken for the clients that send them, and change nothing."""
+    store: bool | None = None
+    metadata: Metadata | None = None
 
 
 class FunctionCall(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -173,8 +219,8 @@ class ChatRequest(RequestFields, kw_only=True, omit_defaults=True):
     """Body of POST /v1/chat/completions."""
 
     messages: Annotated[list[Message], Meta(min_length=1)]
-    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
     """The newer name of max_tokens; it wins."""
     fit_max_tokens: bool = False
     """Whether a limit beyond the context is cut to what the context leaves, instead of refused."""
@@ -184,8 +230,12 @@ class ChatRequest(RequestFields, kw_only=True, omit_defaults=True):
     """As the client wrote them, since the template prints them; their form is checked as `Tool`."""
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = True
-    reasoning_effort: str | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: Effort | None = None
+    """`none` and `minimal` turn thinking off where the model's template can, the others on."""
+    enable_thinking: bool | None = None
+    """The same switch as Qwen's own service spells it."""
+    chat_template_kwargs: TemplateOptions | None = None
+    """Switches of the model's chat template: the names that it reads, and no others."""
     add_generation_prompt: bool = True
     continue_final_message: bool = False
 
@@ -195,7 +245,7 @@ class CompletionRequest(RequestFields, kw_only=True, omit_defaults=True):
 
     prompt: str | list[str | TokenId | list[TokenId]]
     """A text, tokens, or a list of either."""
-    max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = 16
+    max_tokens: CountOrNone | None = 16
     """0 only with `echo`: the prompt comes back, perhaps with its log probabilities."""
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     echo: bool | None = False
@@ -217,11 +267,13 @@ class CompletionCall(msgspec.Struct, frozen=True):
     request: CompletionRequest
 
 
-def refused(request: RequestFields) -> str | None:
-    """The first field of `REFUSED` that the client sent with a value."""
-    for name in REFUSED:
-        value = getattr(request, name)
-        if isinstance(value, UnsetType) or value is None or (name == "modalities" and value == ["text"]):
+def refused(sent: Mapping[str, Any]) -> str | None:
+    """The first field of `REFUSED` among those that a client `sent` and that asks for something."""
+    for name in REFUSED.keys() & sent.keys():
+        value = sent[name]
+        if value is None or (name == "modalities" and value == ["text"]):
+            continue
+        if value in (False, [], {}, "") and name != "kv_transfer_params":
             continue
         return name
     return None

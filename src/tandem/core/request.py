@@ -15,15 +15,20 @@ import msgspec
 from tandem.core.story import Stage
 
 FinishReason = Literal["stop", "length"]
-GrammarKind = Literal["json_object", "json_schema", "regex", "choice", "grammar"]
+GrammarKind = Literal["json_object", "json_schema", "regex", "choice", "grammar", "structural_tag"]
 
 
-class Grammar(msgspec.Struct, frozen=True, kw_only=True):
+class Grammar(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A form that the output must have, enforced by the engine while it samples."""
 
     kind: GrammarKind
     value: str = ""
-    """JSON schema text, pattern, JSON list of choices, or EBNF, by `kind`. Empty for json_object."""
+    """JSON schema text, pattern, JSON list of choices, EBNF, or JSON of a structural tag, by `kind`.
+
+    Empty for json_object.
+    """
+    field: str = ""
+    """Where the client wrote it, for the error of an engine that cannot take it."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

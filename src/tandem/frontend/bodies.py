@@ -2,15 +2,18 @@
 
 import asyncio
 import re
+from collections.abc import Set
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from tandem.core.bounds import Bias
 from tandem.core.faults import field_fault
-from tandem.core.openai_in import REFUSED, Bias, RequestFields, hidden_hand_off, refused
+from tandem.core.openai_in import REFUSED, hidden_hand_off, refused
 from tandem.errors import BodyTooLarge, Cancelled, RequestError
 from tandem.frontend.ports import Receive
 from tandem.frontend.statuses import HttpFault
+from tandem.observe import metrics
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -19,6 +22,23 @@ _DISCARD_BYTES: Final = 256 * 1024 * 1024
 _PRIVATE: Final = ("messages", "prompt", "tools", "system")
 """Fields whose values are not repeated in errors: they hold the client's text."""
 _HAND_OFF: Final = b"kv_transfer_params"
+_OFTEN_IGNORED: Final = frozenset(
+    {
+        "guided_decoding_backend",
+        "include_reasoning",
+        "length_penalty",
+        "prediction",
+        "prompt_cache_retention",
+        "request_id",
+        "return_token_ids",
+        "separate_reasoning",
+        "spaces_between_special_tokens",
+        "stream_interval",
+        "verbosity",
+    }
+)
+"""Fields that clients of other servers send: counted by name, so that the metric's labels are bounded."""
+_names: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _UNTOLD: Final = (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError)
 _STEP: Final = re.compile(r"(\w+)|\[(\d+)\]|(\[\.\.\.\])")
 
@@ -63,6 +83,7 @@ class Decoder:
 
     def __init__(self, body_type: type[Body]) -> None:
         self._decoder = msgspec.json.Decoder(body_type)
+        self._known = frozenset(field.encode_name for field in msgspec.structs.fields(body_type))
 
     def decode(self, body: bytes) -> Any:
         """The request. Raises `RequestError` that names the field and, where it is not the client's text, its value."""
@@ -76,11 +97,20 @@ class Decoder:
             raise RequestError(f"the body is not JSON: {error}") from error
         except RecursionError as error:
             raise RequestError("the body is nested too deeply") from error
-        if isinstance(request, RequestFields) and (name := refused(request)) is not None:
-            raise RequestError(f"{name} is not taken here: {REFUSED[name]}", param=name)
+        if unknown := _names.decode(body).keys() - self._known:
+            _refuse_or_count(unknown, body)
         if _HAND_OFF in body and (place := hidden_hand_off(msgspec.json.decode(body))) is not None:
             raise RequestError(f"{place} is not taken here: {REFUSED[_HAND_OFF.decode()]}", param=place)
         return request
+
+
+def _refuse_or_count(unknown: Set[str], body: bytes) -> None:
+    """Raises `RequestError` for a field that would change the answer; counts the others, which are ignored."""
+    sent = msgspec.json.decode(body)
+    if (name := refused({name: sent[name] for name in unknown})) is not None:
+        raise RequestError(f"{name} is not taken here: {REFUSED[name]}", param=name)
+    for name in unknown - REFUSED.keys():
+        metrics.IGNORED_FIELDS.labels(name if name in _OFTEN_IGNORED else "other").inc()
 
 
 def _field_error(said: str, body: bytes) -> RequestError:

@@ -34,6 +34,12 @@ REQUESTS = Counter(
 REQUEST_ERRORS = Counter(
     "tandem_request_errors_total", "Requests rejected or ended in an error, by the error's code.", "code", place="front"
 )
+IGNORED_FIELDS = Counter(
+    "tandem_ignored_fields_total",
+    "Fields of requests that were not known and ignored, by name; `other` for names that are rarely seen.",
+    "field",
+    place="front",
+)
 HTTP_RESPONSES = Counter(
     "tandem_http_responses_total", "HTTP responses by route and status.", "route", "status", place="front"
 )

@@ -16,6 +16,7 @@ from tandem.processor.model import TextModel
 from tandem.processor.pieces import SequenceText
 from tandem.processor.sampling import sampling_for, stop_strings
 from tandem.processor.serving import ServedModel
+from tandem.processor.template import ChatTemplate
 
 _THREAD_FROM_CHARS = 20_000
 """Texts of this length take about 5 ms to tokenize: others should not wait for them."""
@@ -42,7 +43,7 @@ async def chat_prompt(model: TextModel, request: ChatRequest) -> PromptText:
         tools=template_tools(request),
         add_generation_prompt=request.add_generation_prompt,
         continue_final_message=request.continue_final_message,
-        options=_template_options(request),
+        options=_template_options(model.template, request),
     )
     # The template has written the special tokens already.
     return PromptText(text, await _encode(model, text, add_special_tokens=False))
@@ -151,12 +152,15 @@ def _seeded(sampling: Sampling, i: int) -> Sampling:
     return msgspec.structs.replace(sampling, seed=sampling.seed + i)
 
 
-def _template_options(request: ChatRequest) -> dict[str, Any]:
+def _template_options(template: ChatTemplate, request: ChatRequest) -> dict[str, Any]:
+    """What the template is told beside the messages. What is said nearer to it wins."""
     options: dict[str, Any] = {}
-    if request.reasoning_effort is not None:
-        options["reasoning_effort"] = request.reasoning_effort
-        if request.reasoning_effort == "none":
-            options["enable_thinking"] = False
+    if (effort := request.reasoning_effort) is not None:
+        options["enable_thinking"] = effort not in ("none", "minimal")
+        if "reasoning_effort" in template.options:
+            options["reasoning_effort"] = effort
+    if request.enable_thinking is not None:
+        options["enable_thinking"] = request.enable_thinking
     return options | (request.chat_template_kwargs or {})
 
 

@@ -12,18 +12,18 @@ from tandem.errors import Overloaded, RequestError, ServingError
 Next = Literal["raise", "restart", "continue"]
 """Give up; send the same request elsewhere; send prompt and tokens so far elsewhere."""
 
+_ABOUT_GRAMMARS = ("schema", "grammar", "regex", "choice", "structural tag")
 _SCORES_SHOWN = 8
 """Candidates that a story names: the cheapest."""
 
 
 def about_field(error: ServingError, grammar: Grammar | None) -> ServingError:
-    """The same error, with the request's field where an engine refused our client's schema and could not name it."""
-    if not isinstance(error, RequestError) or error.param or grammar is None or grammar.kind != "json_schema":
+    """The same error, with the request's field where an engine refused our client's form and could not name it."""
+    if not isinstance(error, RequestError) or error.param or grammar is None or not grammar.field:
         return error
-    if "schema" not in error.message.lower() and "grammar" not in error.message.lower():
+    if not any(word in error.message.lower() for word in _ABOUT_GRAMMARS):
         return error
-    field = "response_format.json_schema.schema"
-    return type(error)(f"{field}: {error.message}", param=field)
+    return type(error)(f"{grammar.field}: {error.message}", param=grammar.field)
 
 
 def after_loss(

@@ -6,11 +6,10 @@ vLLM does the same.
 
 from typing import Any
 
-import msgspec
-
 from tandem.core.openai_in import ChatRequest, CompletionRequest, RequestFields
-from tandem.core.request import Grammar, Sampling
+from tandem.core.request import Sampling
 from tandem.errors import ContextTooLong, RequestError
+from tandem.processor.grammars import grammar_for
 from tandem.processor.model import GenerationDefaults
 
 
@@ -52,7 +51,7 @@ def sampling_for(
         logit_bias=_logit_bias(request.logit_bias, vocab_size),
         logprobs=logprobs,
         prompt_logprobs=logprobs if echo else None,
-        grammar=_grammar(request),
+        grammar=grammar_for(request),
     )
 
 
@@ -120,17 +119,6 @@ def _logit_bias(bias: dict[str, float] | None, vocab_size: int) -> dict[int, flo
             raise RequestError(f"logit_bias key {key[:32]!r} is no token id below {vocab_size}", param="logit_bias")
         found[int(key)] = value
     return found
-
-
-def _grammar(request: RequestFields) -> Grammar | None:
-    form = request.response_format
-    if form is None or form.type == "text":
-        return None
-    if form.type == "json_object":
-        return Grammar(kind="json_object")
-    if form.json_schema is None or form.json_schema.schema is None:
-        raise RequestError("json_schema needs a schema", param="response_format.json_schema.schema")
-    return Grammar(kind="json_schema", value=msgspec.json.encode(form.json_schema.schema).decode())
 
 
 def _first(*values: Any) -> Any:

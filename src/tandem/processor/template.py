@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 import jinja2
 import jinja2.ext
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -21,7 +21,21 @@ from tandem.errors import ConfigError, RequestError
 _PARTS_LOOP: Final = re.compile(r"\bfor\s+\w+\s+in\s+[\w.\[\]'\"]*content\b")
 """A template that walks a message's parts by itself. Others want plain text."""
 _CONTINUE_MARK: Final = "TANDEM_CONTINUES_HERE "
-_RESERVED: Final = frozenset({"messages", "tools", "add_generation_prompt", "documents"})
+_RESERVED: Final = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "documents",
+        "messages",
+        "tokenize",
+        "tools",
+    }
+)
+"""Arguments of rendering itself, here or in transformers: a client never sets them through the options."""
+_SWITCHES: Final = frozenset({"enable_thinking", "thinking"})
+"""Options that clients send to any model; true or false."""
 
 
 class ChatTemplate:
@@ -29,14 +43,18 @@ class ChatTemplate:
 
     def __init__(self, source: str, special_tokens: Mapping[str, str] | None = None) -> None:
         """Raises `ConfigError` when the template is no valid Jinja."""
+        environment = _environment()
         try:
-            self._template = _environment().from_string(source)
+            self._template = environment.from_string(source)
+            read = meta.find_undeclared_variables(environment.parse(source))
         except jinja2.TemplateError as error:
             raise ConfigError(f"the chat template does not compile: {error}") from error
         self.source = source
         self._special_tokens = dict(special_tokens or {})
         self.takes_parts = bool(_PARTS_LOOP.search(source))
         """Whether it reads `content` given as a list of parts."""
+        self.options = _SWITCHES | (read - _RESERVED - environment.globals.keys() - self._special_tokens.keys())
+        """What a client may set: the switches, and the names that this template reads beside its arguments."""
 
     def render(
         self,
@@ -53,11 +71,10 @@ class ChatTemplate:
             continue_final_message: leave the last message open, for the model to go on with.
             options: what the template may ask for beside messages (`enable_thinking`).
         Raises:
-            RequestError: the template refuses these messages, or an option would replace an argument of ours.
+            RequestError: the template refuses these messages, or an option that it does not take.
         """
         given = dict(options or {})
-        if taken := sorted(_RESERVED & given.keys()):
-            raise RequestError(f"chat_template_kwargs may not hold {taken[0]!r}", param="chat_template_kwargs")
+        self._check(given)
         turns = list(messages)
         if continue_final_message:
             turns[-1] = _marked(turns[-1])
@@ -77,6 +94,15 @@ class ChatTemplate:
                 f"the model's chat template refuses these messages: {error}", param="messages"
             ) from error
         return _cut(text) if continue_final_message else text
+
+    def _check(self, given: Mapping[str, Any]) -> None:
+        field = "chat_template_kwargs"
+        for name, value in given.items():
+            if name not in self.options:
+                known = ", ".join(sorted(self.options))
+                raise RequestError(f"{field} may not hold {name!r}; this model takes {known}", param=f"{field}.{name}")
+            if name in _SWITCHES and not isinstance(value, bool):
+                raise RequestError(f"{field}.{name} is true or false", param=f"{field}.{name}")
 
 
 def _marked(message: dict[str, Any]) -> dict[str, Any]:

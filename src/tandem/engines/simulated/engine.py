@@ -227,6 +227,9 @@ class SimulatedEngine:
             raise ContextTooLong(
                 f"the prompt has {count} tokens; the model takes {self._max_model_len}, output included", param="prompt"
             )
+        if (grammar := request.sampling.grammar) is not None:
+            message = "a simulated engine writes words without sense and in no form"
+            raise RequestError(message, param=grammar.field or None)
         limit = self._args.max_num_queued_reqs
         if limit is not None and len(self._scheduler.waiting) >= limit:
             raise Overloaded(f"{limit} requests are waiting already")

@@ -62,6 +62,7 @@ def engine_args(spec: EngineSpec, *, cpu: bool, engine_id: str) -> EngineArgs:
     args.values.setdefault("use_tqdm_on_load", False)
     if "hf_overrides" in args.values:
         args.values["hf_overrides"] = completed(_hf_overrides(args), read_config(spec.model_path))
+    _choose_schedulers_and_grammars(args)
     if cpu:
         _fit_cpu(args, spec.model_path)
     _add_kv_connector(args, spec, engine_id)
@@ -111,6 +112,16 @@ def _take(args: EngineArgs, key: str, value: Any) -> None:
         args.values["hf_overrides"] = {**_hf_overrides(args), key: _json_value(key, value)}
     elif alias.now is not None:
         args.values[alias.now] = value
+
+
+def _choose_schedulers_and_grammars(args: EngineArgs) -> None:
+    """Where the engine's default would depend on chance or forget what a request says."""
+    args.values.setdefault("scheduling_policy", "priority")  # equal priorities are served as they come
+    # By "auto" the first request decides for all, and what that backend cannot enforce it ignores in later ones.
+    grammars = _json_value("structured-outputs-config", args.values.get("structured_outputs_config", {}))
+    if not isinstance(grammars, dict):
+        raise ConfigError("structured-outputs-config is a JSON object", param="structured-outputs-config")
+    args.values["structured_outputs_config"] = {"backend": "xgrammar", **grammars}
 
 
 def _fit_cpu(args: EngineArgs, model_path: str) -> None:

@@ -105,7 +105,7 @@ class VllmEngine:
         async with contextlib.aclosing(self._run(request, request.sampling, None)) as outputs:
             async for output in outputs:
                 if output.outputs[0].finish_reason in ("error", "abort"):
-                    raise EngineFailed(f"the engine ended a request with {output.outputs[0].finish_reason!r}")
+                    raise _ended_badly(request, output.outputs[0])
                 yield mapper.map(output)
 
     async def prefill(
@@ -305,6 +305,16 @@ class VllmEngine:
         assert self._death is not None
         if not self._death.done():
             self._death.set_result(f"its process {' '.join(map(str, pids))} ended")
+
+
+def _ended_badly(request: GenerateRequest, completion: Any) -> EngineFailed | RequestError:
+    """What an answer without an end means: of a form that compiles nowhere, nothing was ever sampled."""
+    grammar = request.sampling.grammar
+    if completion.finish_reason == "error" and grammar is not None and not completion.token_ids:
+        return RequestError(
+            f"{grammar.field or 'the grammar'}: the engine cannot compile it", param=grammar.field or None
+        )
+    return EngineFailed(f"the engine ended a request with {completion.finish_reason!r}")
 
 
 def _prefill_sampling(sampling: Sampling, *, first_token: bool) -> Sampling:

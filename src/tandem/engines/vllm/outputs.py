@@ -55,6 +55,8 @@ def _structured(grammar: Grammar) -> Any:
             return StructuredOutputsParams(regex=grammar.value)
         case "grammar":
             return StructuredOutputsParams(grammar=grammar.value)
+        case "structural_tag":
+            return StructuredOutputsParams(structural_tag=grammar.value)
 
 
 class OutputMapper:

@@ -1,0 +1,119 @@
+"""The form that a client asks of an answer, however it is spelt, as one `Grammar`.
+
+OpenAI says `response_format`, vLLM `structured_outputs` and formerly `guided_json` and its kin. Sizes and nesting
+are checked here; whether a form compiles, the engine's adapter tells.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from tandem.core.bounds import MAX_GRAMMAR_BYTES, MAX_SCHEMA_NESTING
+from tandem.core.openai_in import RequestFields, ResponseFormat, StructuredOutputs
+from tandem.core.request import Grammar
+from tandem.errors import RequestError
+
+
+def grammar_for(request: RequestFields) -> Grammar | None:
+    """The form of the answer, or None for free text.
+
+    Raises:
+        RequestError: more than one form, or one that is too large or nested too deeply; `param` names the field.
+    """
+    found = list(_asked(request))
+    if len(found) > 1:
+        first, second = found[0].field, found[1].field
+        raise RequestError(f"{second}: {first} constrains the answer already; send one of them", param=second)
+    return found[0] if found else None
+
+
+def _asked(request: RequestFields) -> Iterator[Grammar]:
+    if request.response_format is not None:
+        yield from _from_format(request.response_format)
+    if request.structured_outputs is not None:
+        yield from _from_structured(request.structured_outputs)
+    if request.guided_json is not None:
+        yield _schema(request.guided_json, "guided_json")
+    if request.guided_regex is not None:
+        yield Grammar(kind="regex", value=request.guided_regex, field="guided_regex")
+    if request.guided_choice is not None:
+        yield _choice(request.guided_choice, "guided_choice")
+    if request.guided_grammar is not None:
+        yield Grammar(kind="grammar", value=request.guided_grammar, field="guided_grammar")
+
+
+def _from_format(form: ResponseFormat) -> Iterator[Grammar]:
+    match form.type:
+        case "json_object":
+            yield Grammar(kind="json_object", field="response_format")
+        case "json_schema":
+            field = "response_format.json_schema.schema"
+            if form.json_schema is None or form.json_schema.schema is None:
+                raise RequestError("json_schema needs a schema", param=field)
+            yield _schema(form.json_schema.schema, field)
+        case "structural_tag":
+            if (form.format is None) == (form.structures is None):
+                raise RequestError("structural_tag needs either format or structures", param="response_format.format")
+            tag: dict[str, Any] = {"type": "structural_tag", "format": form.format}
+            if form.structures is not None:
+                tag = {"type": "structural_tag", "structures": form.structures, "triggers": form.triggers or []}
+            yield _structural_tag(tag, "response_format")
+
+
+def _from_structured(asked: StructuredOutputs) -> Iterator[Grammar]:
+    place = "structured_outputs"
+    if asked.json is not None:
+        yield _schema(asked.json, f"{place}.json")
+    if asked.regex is not None:
+        yield Grammar(kind="regex", value=asked.regex, field=f"{place}.regex")
+    if asked.choice is not None:
+        yield _choice(asked.choice, f"{place}.choice")
+    if asked.grammar is not None:
+        yield Grammar(kind="grammar", value=asked.grammar, field=f"{place}.grammar")
+    if asked.json_object:
+        yield Grammar(kind="json_object", field=f"{place}.json_object")
+    if asked.structural_tag is not None:
+        yield _structural_tag(asked.structural_tag, f"{place}.structural_tag")
+
+
+def _schema(schema: Any, field: str) -> Grammar:
+    return Grammar(kind="json_schema", value=_json_text(schema, field), field=field)
+
+
+def _structural_tag(tag: Any, field: str) -> Grammar:
+    return Grammar(kind="structural_tag", value=_json_text(tag, field), field=field)
+
+
+def _choice(choices: list[str], field: str) -> Grammar:
+    return Grammar(kind="choice", value=_json_text(choices, field), field=field)
+
+
+def _json_text(value: Any, field: str) -> str:
+    """A value as JSON text, within the bounds. A client may have sent the text itself."""
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise RequestError(f"{field} is not JSON: {error}", param=field) from error
+    if _nesting_is_over(value, MAX_SCHEMA_NESTING):
+        raise RequestError(f"{field} is nested more than {MAX_SCHEMA_NESTING} levels deep", param=field)
+    text = msgspec.json.encode(value)
+    if len(text) > MAX_GRAMMAR_BYTES:
+        raise RequestError(f"{field} has {len(text)} bytes; the limit is {MAX_GRAMMAR_BYTES}", param=field)
+    return text.decode()
+
+
+def _nesting_is_over(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,116 @@
+"""The official client against real engines, every prompt prefilled remotely: forms are kept, not only asked for."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Literal
+
+import msgspec
+import openai
+import pytest
+import pytest_asyncio
+from openai import AsyncOpenAI
+from tests.real.cluster import Nursery, RealCluster, a_real_cluster
+
+from tandem.frontend.app import FrontDoor
+from tandem.frontend.server import DoorServer
+from tandem.observe.stories import Stories
+from tandem.processor.generate import Generator
+from tandem.processor.service import Processor
+from tandem.processor.serving import ServedModels
+from tandem.router.registry import rule_named
+from tandem.router.service import RuleRouter
+from tandem.testing.cluster import COMPONENTS
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+
+HI: Any = [{"role": "user", "content": "Who are you?"}]
+SCHEMA: Any = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}, "tone": {"enum": ["flat", "sharp"]}, "count": {"type": "integer"}},
+    "required": ["ok", "tone", "count"],
+    "additionalProperties": False,
+}
+
+
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
+    """What `SCHEMA` allows."""
+
+    ok: bool
+    tone: Literal["flat", "sharp"]
+    count: int
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(nursery: Nursery) -> AsyncIterator[RealCluster]:
+    async with a_real_cluster(nursery, block_size=32, max_model_len=1024, kv_cache_memory_bytes=32 << 20) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ask(cluster: RealCluster) -> AsyncIterator[AsyncOpenAI]:
+    """A client of a front door over the cluster."""
+    stories = Stories()
+    models = ServedModels(cluster.client.instances(COMPONENTS["decode"]), component=COMPONENTS["decode"])
+    await models.refresh([cluster.decode.card])
+    generator = Generator(models, RuleRouter(rule_named("round-robin")), cluster.client.call, stories)
+    server = DoorServer(FrontDoor(Processor(models, generator, stories), stories), host="127.0.0.1", port=0)
+    await server.open()
+    client = AsyncOpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0, timeout=60)
+    async with aclosing(server), client:
+        yield client
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def everything_went_remote(cluster: RealCluster) -> AsyncIterator[None]:
+    before = await cluster.decode.figures()
+    yield
+    after = await cluster.decode.figures()
+    assert (after.fallbacks, after.failures) == (before.fallbacks, before.failures)
+    assert await cluster.all_free()
+
+
+async def test_a_schema_is_kept_by_every_choice(ask: AsyncOpenAI) -> None:
+    form: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, "strict": True}}
+    reply = await ask.chat.completions.create(
+        model="tiny", messages=HI, response_format=form, n=3, temperature=1, max_tokens=300
+    )
+    assert [choice.finish_reason for choice in reply.choices] == ["stop"] * 3
+    for choice in reply.choices:
+        msgspec.json.decode(choice.message.content or "", type=Asked)
+
+
+FORMS: list[tuple[dict[str, Any], str]] = [
+    ({"structured_outputs": {"regex": "[a-f]{3}-[0-9]{2}"}}, "[a-f]{3}-[0-9]{2}"),
+    ({"guided_regex": "[a-f]{3}-[0-9]{2}"}, "[a-f]{3}-[0-9]{2}"),
+    ({"guided_choice": ["left", "right", "straight on"]}, "left|right|straight on"),
+    ({"guided_grammar": 'root ::= ("tick" | "tock") " " ("tick" | "tock")'}, "(tick|tock) (tick|tock)"),
+    ({"guided_json": {"enum": ["one", 2]}}, '"one"|2'),
+    (
+        {"response_format": {"type": "structural_tag", "format": {"type": "const_string", "value": "so it is"}}},
+        "so it is",
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "pattern"), FORMS)
+async def test_every_other_form_is_kept(ask: AsyncOpenAI, form: dict[str, Any], pattern: str) -> None:
+    reply = await ask.chat.completions.create(model="tiny", messages=HI, max_tokens=60, temperature=1, extra_body=form)
+    assert reply.choices[0].finish_reason == "stop"
+    assert re.fullmatch(pattern, reply.choices[0].message.content or "")
+
+
+async def test_a_form_that_does_not_compile_names_its_field_and_leaves_the_engine_well(ask: AsyncOpenAI) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"guided_regex": "(a"}, "guided_regex"),
+        ({"guided_grammar": "root ::= nothing"}, "guided_grammar"),
+        ({"guided_json": {"type": "nothing"}}, "guided_json"),
+        ({"structured_outputs": {"json": {"type": "number", "multipleOf": 7}}}, "structured_outputs.json"),
+        ({"response_format": {"type": "structural_tag", "format": {"type": "nothing"}}}, "response_format"),
+    ]
+    for form, field in wrong:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await ask.chat.completions.create(model="tiny", messages=HI, max_tokens=20, extra_body=form)
+        assert refused.value.param == field, refused.value.message
+    reply = await ask.chat.completions.create(model="tiny", messages=HI, max_tokens=4)
+    assert reply.choices[0].finish_reason == "length"
