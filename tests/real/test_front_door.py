@@ -51,7 +51,8 @@ async def cluster(nursery: Nursery) -> AsyncIterator[RealCluster]:
 async def ask(cluster: RealCluster) -> AsyncIterator[AsyncOpenAI]:
     """A client of a front door over the cluster."""
     stories = Stories()
-    models = ServedModels(cluster.client.instances(COMPONENTS["decode"]), component=COMPONENTS["decode"])
+    component = COMPONENTS["decode"]
+    models = ServedModels(cluster.client.instances(component), component=component, served_model_name="tiny")
     await models.refresh([cluster.decode.card])
     generator = Generator(models, RuleRouter(rule_named("round-robin")), cluster.client.call, stories)
     server = DoorServer(FrontDoor(Processor(models, generator, stories), stories), host="127.0.0.1", port=0)

@@ -1,6 +1,7 @@
 """The vLLM adapter: our Engine port on AsyncLLM and its NIXL connector. Nothing of vLLM is imported before `load`.
 
 loading.py builds the engine · args.py, aliases.py, keys.py its settings · process.py its processes
+grammar_guard.py, grammar_check.py what clients ask for in grammars, looked at beforehand
 outputs.py requests and outputs · transfer.py hand-offs · events.py KV events · stats.py figures
 worker_extension.py runs inside the engine
 """
@@ -232,6 +233,8 @@ class VllmEngine:
         except TimeoutError:
             logger.warning("engine.shutdown_slow engine=vllm seconds=%.0f", _SHUTDOWN_S + 2)
         kill(loaded.pids)
+        if loaded.guard is not None:
+            loaded.guard.close()
         close_sockets(llm)
         loaded.home.remove()
 
@@ -242,6 +245,8 @@ class VllmEngine:
     ) -> AsyncGenerator[Any, None]:
         """vLLM's increments for one request. Leaving early aborts it and frees all it holds, also a fresh pin."""
         self._refuse_what_cannot_run(request)
+        if sampling.grammar is not None and self._engine.guard is not None:
+            await self._engine.guard.check(sampling.grammar)
         llm, number = self._engine.llm, next(self._numbers)
         hands_off = bool(kv_transfer_params and kv_transfer_params.get("do_remote_decode"))
         prompt: dict[str, Any] = {"type": "token", "prompt_token_ids": request.prompt_token_ids}

@@ -10,6 +10,7 @@ from tandem.core.cards import EngineFacts
 from tandem.engines.ports import EngineSpec
 from tandem.engines.registry import missing_library
 from tandem.engines.vllm.args import engine_args, parse
+from tandem.engines.vllm.grammar_guard import GrammarGuard
 from tandem.engines.vllm.home import EngineHome
 from tandem.engines.vllm.process import (
     built_for_cpu,
@@ -38,6 +39,8 @@ class LoadedEngine:
     has_events: bool
     by_priority: bool
     """Whether the engine was told to heed priorities; it refuses them otherwise."""
+    guard: GrammarGuard | None
+    """Looks at grammars before the engine does; None for a backend that the YAML chose and we do not know."""
 
 
 def load_engine(spec: EngineSpec, stats: EngineStats) -> LoadedEngine:
@@ -71,15 +74,20 @@ def _load(spec: EngineSpec, stats: EngineStats, home: EngineHome, *, cpu: bool) 
     side_channel = None
     if spec.roles:
         side_channel = (spec.side_channel_host, free_ports(config.parallel_config.data_parallel_size))
+    guard = None
     try:
         with engine_environment(home, cpu=cpu, side_channel=side_channel), forked_engines():
+            if config.structured_outputs_config.backend == "xgrammar":
+                guard = GrammarGuard.start(fork=cpu)
             llm = AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger(stats)], disable_log_stats=True)
     except Exception as error:
+        if guard is not None:
+            guard.close()
         raise EngineFailed(f"vLLM did not start: {error}") from error
     address = "" if side_channel is None else f"{side_channel[0]}:{side_channel[1]}"
     facts = _facts(spec, config, engine_id=engine_id, side_channel=address, cpu=cpu)
     by_priority = config.scheduler_config.policy == "priority"
-    return LoadedEngine(llm, facts, engine_pids(llm), home, has_events, by_priority)
+    return LoadedEngine(llm, facts, engine_pids(llm), home, has_events, by_priority, guard)
 
 
 def _runs_on_cpu() -> bool:

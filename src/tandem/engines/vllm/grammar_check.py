@@ -1,0 +1,86 @@
+"""Is a grammar one that an engine can live with? Runs in a process that is thrown away (grammar_guard.py).
+
+It is compiled for a vocabulary of single bytes, which costs little and shows what is wrong with the grammar itself,
+and then written at random: an ambiguous one gets slower with every token, and would stall the engine's every stream.
+"""
+
+import json
+import random
+import time
+from typing import Any
+
+from tandem.core.request import Grammar
+
+WALK_TOKENS = 400
+"""How much of a text is written."""
+STEP_LIMIT_S = 0.02
+"""Processor time of one token. Usual grammars take a thousandth of it."""
+_END = 256
+
+
+def examine(grammar: Grammar) -> str:
+    """What is wrong with it; empty: nothing is."""
+    import xgrammar
+
+    vocabulary = [bytes([byte]) for byte in range(256)] + [b"<end>"]
+    info = xgrammar.TokenizerInfo(vocabulary, vocab_type=xgrammar.VocabType.RAW, stop_token_ids=[_END])
+    compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
+    try:
+        compiled = _compile(xgrammar, compiler, grammar)
+    except Exception as error:  # whatever the compiler says of a client's text
+        return _first_line(error) or f"it does not compile ({type(error).__name__})"
+    return _walk(xgrammar, compiled)
+
+
+def _compile(xgrammar: Any, compiler: Any, grammar: Grammar) -> Any:
+    """As vLLM's own backend does."""
+    from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
+    from vllm.v1.structured_output.utils import choice_as_grammar, grammar_is_likely_lark
+
+    match grammar.kind:
+        case "json_object":
+            return compiler.compile_json_schema('{"type": "object"}')
+        case "json_schema":
+            if has_xgrammar_unsupported_json_features(json.loads(grammar.value)):
+                raise ValueError("the schema has features that the engine cannot enforce")
+            return compiler.compile_json_schema(grammar.value)
+        case "regex":
+            return compiler.compile_regex(grammar.value)
+        case "choice":
+            return compiler.compile_grammar(choice_as_grammar(json.loads(grammar.value)))
+        case "grammar":
+            lark = grammar_is_likely_lark(grammar.value)
+            return compiler.compile_lark(grammar.value) if lark else compiler.compile_grammar(grammar.value)
+        case "structural_tag":
+            tag = json.loads(grammar.value)
+            if "structures" not in tag:
+                return compiler.compile_structural_tag(grammar.value)
+            items = [
+                xgrammar.StructuralTagItem(begin=one["begin"], schema=json.dumps(one["schema"]), end=one["end"])
+                for one in tag["structures"]
+            ]
+            return compiler.compile_structural_tag(items, tag["triggers"])
+
+
+def _walk(xgrammar: Any, compiled: Any) -> str:
+    matcher = xgrammar.GrammarMatcher(compiled)
+    mask = xgrammar.allocate_token_bitmask(1, _END + 1)
+    draw = random.Random(0)
+    for count in range(WALK_TOKENS):
+        began = time.thread_time()
+        matcher.fill_next_token_bitmask(mask)
+        words = mask[0].tolist()
+        allowed = [token for token in range(_END) if words[token // 32] >> (token % 32) & 1]
+        if not allowed:
+            return "" if count or words[_END // 32] & 1 else "it allows no text at all"
+        if not matcher.accept_token(draw.choice(allowed)):
+            return "it contradicts itself"
+        if time.thread_time() - began > STEP_LIMIT_S:
+            return f"it is too ambiguous: after {count} bytes of text one more takes over {STEP_LIMIT_S * 1000:g} ms"
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    """The last of what the compiler says is the matter; before it stand places in its own source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""
