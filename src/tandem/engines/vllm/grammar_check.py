@@ -6,6 +6,7 @@ and then written at random: an ambiguous one gets slower with every token, and w
 
 import json
 import random
+import re
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ WALK_TOKENS = 400
 STEP_LIMIT_S = 0.02
 """Processor time of one token. Usual grammars take a thousandth of it."""
 _END = 256
+_PLACE = re.compile(r"^\[[0-9:]+\] \S+: ")
 
 
 def examine(grammar: Grammar) -> str:
@@ -28,7 +30,7 @@ def examine(grammar: Grammar) -> str:
     try:
         compiled = _compile(xgrammar, compiler, grammar)
     except Exception as error:  # whatever the compiler says of a client's text
-        return _first_line(error) or f"it does not compile ({type(error).__name__})"
+        return _said(error) or f"it does not compile ({type(error).__name__})"
     return _walk(xgrammar, compiled)
 
 
@@ -80,7 +82,7 @@ def _walk(xgrammar: Any, compiled: Any) -> str:
     return ""
 
 
-def _first_line(error: Exception) -> str:
-    """The last of what the compiler says is the matter; before it stand places in its own source."""
+def _said(error: Exception) -> str:
+    """What the compiler says is the matter, without the time and the place in its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return _PLACE.sub("", lines[-1])[:300] if lines else ""

@@ -9,6 +9,7 @@ import msgspec
 from tandem.core.openai_in import (
     ChatRequest,
     ContentPart,
+    Effort,
     FunctionCall,
     JsonSchema,
     Message,
@@ -40,7 +41,7 @@ from tandem.frontend.anthropic.requests import (
 SIGNED: Final = "sha256:"
 """What a signature of ours begins with."""
 _REFUSED: Final = {"mcp_servers": "tools run where the client is", "container": "no code is run here"}
-_EFFORTS: Final = {"xhigh": "high", "max": "high"}
+_EFFORTS: Final[dict[str, Effort]] = {"xhigh": "high", "max": "high"}
 """Anthropic's efforts that templates do not know."""
 
 
