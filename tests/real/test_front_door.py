@@ -10,12 +10,13 @@ import openai
 import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
-from tests.real.cluster import Nursery, RealCluster, a_real_cluster
+from tests.real.cluster import MODEL, Nursery, RealCluster, a_real_cluster
 
 from tandem.frontend.app import FrontDoor
 from tandem.frontend.server import DoorServer
 from tandem.observe.stories import Stories
 from tandem.processor.generate import Generator
+from tandem.processor.model import TextModel
 from tandem.processor.service import Processor
 from tandem.processor.serving import ServedModels
 from tandem.router.registry import rule_named
@@ -27,7 +28,11 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(240), pytest.mark.asyncio(
 HI: Any = [{"role": "user", "content": "Who are you?"}]
 SCHEMA: Any = {
     "type": "object",
-    "properties": {"ok": {"type": "boolean"}, "tone": {"enum": ["flat", "sharp"]}, "count": {"type": "integer"}},
+    "properties": {
+        "ok": {"type": "boolean"},
+        "tone": {"enum": ["flat", "sharp"]},
+        "count": {"type": "integer", "minimum": 1, "maximum": 99},
+    },
     "required": ["ok", "tone", "count"],
     "additionalProperties": False,
 }
@@ -73,8 +78,16 @@ async def everything_went_remote(cluster: RealCluster) -> AsyncIterator[None]:
 
 async def test_a_schema_is_kept_by_every_choice(ask: AsyncOpenAI) -> None:
     form: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, "strict": True}}
+    model = TextModel.load(MODEL)
+    space = [token for token in range(model.vocab_size) if model.token_bytes(token).isspace()]
     reply = await ask.chat.completions.create(
-        model="tiny", messages=HI, response_format=form, n=3, temperature=1, max_tokens=300
+        model="tiny",
+        messages=HI,
+        response_format=form,
+        n=3,
+        temperature=1,
+        max_tokens=300,
+        logit_bias={str(token): -100 for token in space},  # so small a model would write blanks for ever
     )
     assert [choice.finish_reason for choice in reply.choices] == ["stop"] * 3
     for choice in reply.choices:

@@ -34,6 +34,17 @@ REFUSED: Final = {
     "suffix": "models here complete from the left only",
     "audio": "models here answer in text",
     "modalities": "models here answer in text",
+    **dict.fromkeys(
+        (
+            "response_format",
+            "structured_outputs",
+            "guided_json",
+            "guided_regex",
+            "guided_choice",
+            "guided_grammar",
+        ),
+        "this API says the form of an answer elsewhere",
+    ),
     "guided_whitespace_pattern": "engines here choose the white space of an answer",
     "regex": "say it in structured_outputs",
     "ebnf": "say it in structured_outputs, as grammar",
@@ -57,7 +68,8 @@ REFUSED: Final = {
 }
 """Fields that would change the answer or reach an engine, and that we do not serve: 400, with the reason.
 
-One that asks for nothing (null, false, empty) is as good as absent.
+It holds where a request has no such field of its own. One that asks for nothing (null, false, empty) is as good as
+absent.
 """
 
 _CLIENTS_OWN: Final = ("parameters", "schema", "arguments")

@@ -21,6 +21,7 @@ from tandem.frontend.answering import Answering, DoorOptions
 from tandem.frontend.anthropic.service import Messages
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.guard.service import Guard
+from tandem.frontend.openai_responses.service import Responses
 from tandem.frontend.ports import Processor, Receive, Scope, Send
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import OPENAI_ERRORS, Match, Route, RouteTable
@@ -65,7 +66,10 @@ class FrontDoor:
         answers = self._guard.before(processor)
         self._answering = Answering(answers, stories, self._options)
         messages = Messages(self._answering, answers)
-        self.routes = RouteTable([*self._answering.routes(), *messages.routes(), *self._own_routes()])
+        responses = Responses(self._answering, answers, wall_clock=wall_clock)
+        self.routes = RouteTable(
+            [*self._answering.routes(), *responses.routes(), *messages.routes(), *self._own_routes()]
+        )
 
     @property
     def running(self) -> int:

@@ -15,7 +15,6 @@ import resource
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import OrderedDict
@@ -54,8 +53,9 @@ class GrammarGuard:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             if not fork:
+                theirs.set_inheritable(True)
                 command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-                return cls(subprocess.Popen(command, pass_fds=[theirs.fileno()], process_group=0).pid, ours)
+                return cls(os.posix_spawn(sys.executable, command, os.environ, setpgroup=0), ours)
             parent = os.getpid()
             pid = os.fork()
             if pid == 0:
