@@ -8,6 +8,7 @@ import httpx
 import pytest
 from tests.frontend.conftest import OpenDoor
 from tests.processor.fakes import a_card, saying
+from tests.servers import free_port
 
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.errors import ConfigError, ServingError, error_from_wire
@@ -58,16 +59,29 @@ async def test_a_busy_port_is_a_config_error_in_a_sentence() -> None:
             DoorServer(nothing, host="127.0.0.1", port=port).reserve()
 
 
-async def test_a_port_taken_meanwhile_is_one_too() -> None:
-    first, second = (DoorServer(nothing, host="127.0.0.1", port=0) for _ in range(2))
+async def test_two_that_start_at_once_do_not_share_a_port() -> None:
+    first = DoorServer(nothing, host="127.0.0.1", port=free_port())
     first.reserve()
-    second._port = first.port  # as if both had started at once: neither listens yet
-    second.reserve()
+    for host in ("127.0.0.1", "0.0.0.0"):
+        with pytest.raises(ConfigError, match="in use"):
+            DoorServer(nothing, host=host, port=first.port).reserve()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", first.port)
     await first.open()
-    with pytest.raises(ConfigError, match="in use"):
-        await second.open()
+    _, writer = await asyncio.open_connection("127.0.0.1", first.port)
+    writer.close()
     await first.aclose()
-    await second.aclose()
+
+
+async def test_the_next_run_gets_the_port_while_the_kernel_remembers_connections_of_the_last() -> None:
+    port = free_port()
+    for _ in range(2):
+        server = DoorServer(nothing, host="127.0.0.1", port=port)
+        await server.open()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await server.aclose()  # we close first: the address stays in TIME_WAIT
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_running_requests_are_drained(door: OpenDoor, text_model: TextModel) -> None:

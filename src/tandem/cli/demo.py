@@ -4,13 +4,13 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from tandem.errors import ConfigError
+from tandem.frontend.port import take
 from tandem.graph.demo import CONFIG, demo_model
 from tandem.graph.launch import prepare
 from tandem.settings.document import load_deployment
@@ -55,14 +55,7 @@ def refuse_if_unable(host: str, port: int, engine: str) -> None:
     """
     if not 0 <= port <= 65535:
         raise ConfigError(f"port {port} is not between 0 and 65535: choose another with --port")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f"port {port} on {host} is busy ({error.strerror}): choose another with --port"
-            ) from error
+    take(host, port).close()
     needed, found = MEMORY_NEEDED.get(engine, MEMORY_NEEDED["vllm"]), available_memory()
     if found < needed:
         raise ConfigError(f"the demo needs {needed / 1e9:.1f} GB of free memory; {found / 1e9:.1f} GB is free")

@@ -5,7 +5,7 @@ routes.py     the route table: every path, declared once             exchange.py
 answering.py  one request for an answer, while its client is there   statuses.py  error code → HTTP status, one table
 anthropic/    Anthropic's Messages, as chats
 responses.py  JSON and event streams                                 server.py    the socket, opened when ready
-protocol.py   one connection: heads within limits, direct writes
+protocol.py   one connection: heads within limits, direct writes        port.py      its port, taken long before
 
 No tokens and no routing here. Whatever a client sends, it gets an answer in OpenAI's form.
 """

@@ -6,7 +6,6 @@ that is what a TCP readiness probe looks at.
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any, cast
 import uvicorn
 
 from tandem.errors import ConfigError
+from tandem.frontend.port import let_reuse, take, unusable
 from tandem.frontend.protocol import DoorConfig, HeadLimits
 
 _log = logging.getLogger(__name__)
@@ -69,17 +69,7 @@ class DoorServer:
 
     def reserve(self) -> None:
         """Take the port without answering on it. Raises `ConfigError` when that cannot be."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        # asyncio turns Nagle's delay off only for sockets that say they are TCP: without, events wait 40 ms.
-        taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind((self._host, self._port))
-        except OSError as error:
-            taken.close()
-            raise self._unusable(error) from error
-        taken.setblocking(False)
-        self._socket = taken
+        self._socket = take(self._host, self._port)
 
     async def open(self) -> None:
         """Answer from now on. Safe to repeat. Raises `ConfigError` when somebody else answers on the port."""
@@ -88,6 +78,7 @@ class DoorServer:
         if self._socket is None:
             self.reserve()
         assert self._socket is not None
+        let_reuse(self._socket)
         config = DoorConfig(
             cast("uvicorn._types.ASGIApplication", self._app),
             head_limits=self._head_limits,
@@ -110,7 +101,7 @@ class DoorServer:
             try:
                 await serving
             except OSError as error:
-                raise self._unusable(error) from error
+                raise unusable(self._host, self._port, error) from error
             raise ConfigError(f"the front door on port {self._port} did not open")
         self._server, self._serving = server, serving
         _log.info("frontend.open host=%s port=%d", self._host, self.port)
@@ -124,11 +115,3 @@ class DoorServer:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-
-    def _unusable(self, error: OSError) -> ConfigError:
-        if error.errno == errno.EADDRINUSE:
-            return ConfigError(
-                f"port {self._port} on {self._host} is in use by another program: stop it, or choose another port",
-                param="port",
-            )
-        return ConfigError(f"cannot listen on {self._host} port {self._port}: {error.strerror}", param="port")
