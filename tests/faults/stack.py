@@ -60,6 +60,26 @@ class Stack:
         await self._http.aclose()
         await asyncio.to_thread(self.serve.stop, timeout_s=20)
 
+    def count(self, name: str, **labels: str) -> float:
+        """A counter of all processes together, over all label values but those given."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        lines = self.serve.get("/metrics")[1].splitlines()
+        found = [line for line in lines if line.startswith(name) and all(label in line for label in wanted)]
+        return sum(float(line.rpartition(" ")[2]) for line in found)
+
+    def busy(self) -> list[str]:
+        """Workers with a request, a job, a sequence or a block in use that is."""
+        services = {p["name"]: p["services"] for p in self.serve.status()["processes"]}
+        keys = ("requests", "prefill_jobs", "running", "waiting", "kv_blocks_used")
+        return [name for name, each in services.items() if any(s.get(key) for s in each.values() for key in keys)]
+
+    async def until_idle(self, timeout_s: float = 10.0) -> None:
+        """Return when no worker works on anything, or holds a block, any more."""
+        give_up = time.monotonic() + timeout_s
+        while busy := await asyncio.to_thread(self.busy):
+            assert time.monotonic() < give_up, f"still busy: {busy} {self.serve.status()}"
+            await asyncio.sleep(0.05)
+
     async def ask(self, prompt: list[int], *, max_tokens: int = 40) -> Ended:
         """One streamed request to its end. Raises when it has no end, or two."""
         begun = time.monotonic()
