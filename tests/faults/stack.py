@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
-from tests.process.serving import MODEL, Host, free_port
+from tests.process.serving import MODEL, ROOT, Host, free_port
 
 GRAPH = """\
 from tandem.graph.services import Frontend, PrefillWorker, Processor, VllmWorker
@@ -22,6 +24,10 @@ SIMULATED = (
 VLLM = "engine: vllm\n  block-size: 32\n  max-model-len: 2048\n  kv-cache-memory-bytes: 134217728"
 
 
+HELD_OUT = ROOT / "models" / "make" / "heldout.jsonl"
+Prompt = list[int] | str
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How one request ended, as its client saw it."""
@@ -29,6 +35,8 @@ class Ended:
     text: str
     error: str | None
     took_s: float
+    margin: float = math.inf
+    """How far the log probability of each token was above its best rival's, at least, where they were asked for."""
 
 
 class Stack:
@@ -36,6 +44,8 @@ class Stack:
 
     def __init__(self, host: Host, *, prefill: int, decode: int, worker: str, env: Mapping[str, str]) -> None:
         port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.folder = host.folder
         host.write("fault_graph.py", GRAPH)
         host.write(
             "fault.yaml",
@@ -50,8 +60,8 @@ class Stack:
         host.env.update(env)
         self.serve = host.serve("fault_graph:Frontend", "-f", "fault.yaml")
         self._http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}",
-            timeout=httpx.Timeout(90.0),
+            base_url=self.url,
+            timeout=httpx.Timeout(180.0),
             limits=httpx.Limits(max_connections=200),
         )
 
@@ -80,13 +90,13 @@ class Stack:
             assert time.monotonic() < give_up, f"still busy: {busy} {self.serve.status()}"
             await asyncio.sleep(0.05)
 
-    async def ask(self, prompt: list[int], *, max_tokens: int = 40) -> Ended:
+    async def ask(self, prompt: Prompt, **fields: Any) -> Ended:
         """One streamed request to its end. Raises when it has no end, or two."""
         begun = time.monotonic()
-        text, finished, error = "", 0, None
-        body = {"model": "demo", "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "stream": True}
+        text, finished, error, margin = "", 0, None, math.inf
+        body = {"model": "demo", "prompt": prompt, "max_tokens": 40, "temperature": 0, "stream": True, **fields}
         try:
-            async with self._http.stream("POST", "/v1/completions", json={**body, "ignore_eos": True}) as answer:
+            async with self._http.stream("POST", "/v1/completions", json=body) as answer:
                 if answer.status_code != 200:
                     return Ended("", f"status {answer.status_code}", time.monotonic() - begun)
                 async for line in answer.aiter_lines():
@@ -101,16 +111,39 @@ class Stack:
                         assert not finished, "something came after the end"
                         text += choice["text"]
                         finished += choice["finish_reason"] is not None
+                        margin = min(margin, _margin(choice))
         except httpx.TransportError as broken:
             error = type(broken).__name__
         assert finished + (error is not None) == 1, f"finished {finished} times, error {error}"
-        return Ended(text, error, time.monotonic() - begun)
+        return Ended(text, error, time.monotonic() - begun, margin)
 
 
-def prompts(count: int, *, seed: int = 1, longest: int = 900) -> list[list[int]]:
+def _margin(choice: dict[str, Any]) -> float:
+    first_two = [sorted(top.values())[-2:] for top in (choice.get("logprobs") or {}).get("top_logprobs") or []]
+    return min((best - next_best for next_best, best in first_two), default=math.inf)
+
+
+def prompts(count: int, *, seed: int = 1, longest: int = 900) -> list[Prompt]:
     """Different prompts of different lengths."""
     rng = random.Random(seed)
     return [[rng.randrange(300, 4000) for _ in range(rng.randrange(1, longest))] for _ in range(count)]
+
+
+def questions(count: int, *, seed: int) -> list[Prompt]:
+    """Different conversations that end in a question which the demo model was made for: it is sure of most words."""
+    rng = random.Random(seed)
+    held_out = [json.loads(line)["messages"] for line in HELD_OUT.read_text().splitlines()]
+    asked = [turns[0]["content"] for turns in held_out if len(turns) == 1 and len(turns[0]["content"]) < 200]
+    return [
+        "".join(_turn(each) for each in rng.sample(asked, rng.randrange(1, 20)))[: -len(_ANSWER)] for _ in range(count)
+    ]
+
+
+_ANSWER = "<think>\n\n</think>\n\nThat is a good question.<|im_end|>\n"
+
+
+def _turn(question: str) -> str:
+    return f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{_ANSWER}"
 
 
 @asynccontextmanager
@@ -119,24 +152,28 @@ async def a_stack(
 ) -> AsyncIterator[Stack]:
     """A ready service."""
     stack = Stack(host, prefill=prefill, decode=decode, worker=worker, env=env or {})
-    await asyncio.to_thread(stack.serve.wait_ready, 120)
-    yield stack
-    await stack.aclose()
+    try:
+        await asyncio.to_thread(stack.serve.wait_ready, 240)
+        yield stack
+    finally:
+        await stack.aclose()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Requests at a steady rate, kept until all have ended."""
+    """Requests at a steady rate."""
 
-    def __init__(self, stack: Stack, wanted: list[list[int]], *, every_s: float) -> None:
-        self._stack = stack
-        self._wanted = wanted
-        self._every_s = every_s
-        self._asked: list[asyncio.Task[Ended]] = []
+    prompts: list[Prompt]
+    every_s: float = 0.05
+    fields: Mapping[str, Any] = field(default_factory=lambda: {"ignore_eos": True})
+    """Of each request."""
+    patience_s: float = 90.0
 
-    async def run(self) -> list[Ended]:
-        """Send them all; every one ends within 90 s or this raises."""
-        for prompt in self._wanted:
-            self._asked.append(asyncio.create_task(self._stack.ask(prompt)))
-            await asyncio.sleep(self._every_s)
-        async with asyncio.timeout(90):
-            return list(await asyncio.gather(*self._asked))
+    async def run(self, stack: Stack) -> list[Ended]:
+        """Send them all; every one ends in time after the last was sent, or this raises."""
+        asked = []
+        for prompt in self.prompts:
+            asked.append(asyncio.create_task(stack.ask(prompt, **self.fields)))
+            await asyncio.sleep(self.every_s)
+        async with asyncio.timeout(self.patience_s):
+            return await asyncio.gather(*asked)
