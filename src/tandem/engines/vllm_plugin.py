@@ -1,7 +1,7 @@
-"""What vLLM needs on a CPU to run prefill and decode apart. vLLM calls `register` in each of its processes.
+"""What vLLM needs to run prefill and decode apart. vLLM calls `register` in each of its processes.
 
-Each cure is a function that says what goes wrong without it. They act on the CPU platform only; on a GPU
-nothing is touched. A cure whose target has moved in a newer vLLM warns once with the name, and the rest go on.
+Each cure is a function that says what goes wrong without it. On a GPU only `keep_answering_handshakes` acts. A
+cure whose target has moved in a newer vLLM warns once with the name, and the rest go on.
 Processes that are forked from one where `register` has run inherit everything it did.
 """
 
@@ -11,7 +11,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from tandem.engines.vllm.handshakes import keep_answering_handshakes
 from tandem.engines.vllm.noise import quieten
+from tandem.engines.vllm.overlay import Overlay
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +34,10 @@ def register() -> None:
         from vllm.platforms import current_platform
     except ImportError:
         return
-    if not current_platform.is_cpu():
-        return
-    for cure in (permit_amx, let_nixl_idle, keep_all_cores):
+    cures = [keep_answering_handshakes]
+    if current_platform.is_cpu():
+        cures += [permit_amx, let_nixl_idle, keep_all_cores]
+    for cure in cures:
         if cure.__name__ not in _done:
             _done.add(cure.__name__)
             _apply(cure)
@@ -77,7 +80,7 @@ def let_nixl_idle() -> None:
             super().__setattr__(name, max(int(value), PROGRESS_DELAY_US) if name == "pthrDelay" else value)
 
     IdlingConfig.pthrDelay  # noqa: B018 - AttributeError here is the warning that the name has moved
-    module.nixlBind = _Overlay(binding, nixlAgentConfig=IdlingConfig)
+    module.nixlBind = Overlay(binding, nixlAgentConfig=IdlingConfig)
 
 
 def keep_all_cores() -> None:
@@ -124,14 +127,3 @@ def _nixl_api() -> Any:
         if hasattr(module, "nixlBind"):
             return module
     return None
-
-
-class _Overlay:
-    """A module with some names replaced; the module itself stays as it is for everybody else."""
-
-    def __init__(self, base: Any, **replaced: Any) -> None:
-        self.__dict__.update(replaced)
-        self._base = base
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._base, name)

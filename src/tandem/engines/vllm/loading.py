@@ -1,5 +1,6 @@
 """Building a vLLM engine: from an `EngineSpec` to a running AsyncLLM and what it says about itself."""
 
+import contextlib
 import logging
 import uuid
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tandem.engines.vllm.process import (
     engine_environment,
     engine_pids,
     forked_engines,
-    free_ports,
+    held_ports,
     prepare_environment,
 )
 from tandem.engines.vllm.stats import EngineStats, stat_logger
@@ -71,19 +72,21 @@ def _load(spec: EngineSpec, stats: EngineStats, home: EngineHome, *, cpu: bool) 
     for notice in args.notices:
         logger.warning("engine.setting engine=vllm %s", notice)
     config = _create_config(parsed)
-    side_channel = None
-    if spec.roles:
-        side_channel = (spec.side_channel_host, free_ports(config.parallel_config.data_parallel_size))
-    guard = None
-    try:
-        with engine_environment(home, cpu=cpu, side_channel=side_channel), forked_engines():
+    guard = side_channel = None
+    with contextlib.ExitStack() as loading:
+        if spec.roles:
+            port = loading.enter_context(held_ports(config.parallel_config.data_parallel_size))
+            side_channel = (spec.side_channel_host, port)
+        loading.enter_context(engine_environment(home, cpu=cpu, side_channel=side_channel))
+        loading.enter_context(forked_engines())
+        try:
             if config.structured_outputs_config.backend == "xgrammar":
                 guard = GrammarGuard.start(fork=cpu)
             llm = AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger(stats)], disable_log_stats=True)
-    except Exception as error:
-        if guard is not None:
-            guard.close()
-        raise EngineFailed(f"vLLM did not start: {error}") from error
+        except Exception as error:
+            if guard is not None:
+                guard.close()
+            raise EngineFailed(f"vLLM did not start: {error}") from error
     address = "" if side_channel is None else f"{side_channel[0]}:{side_channel[1]}"
     facts = _facts(spec, config, engine_id=engine_id, side_channel=address, cpu=cpu)
     by_priority = config.scheduler_config.policy == "priority"

@@ -103,20 +103,32 @@ def threads_per_engine(cores: int) -> int:
     return max(1, cores // 2)
 
 
-def free_ports(count: int) -> int:
-    """The first of `count` neighbouring TCP ports that are free now."""
+@contextlib.contextmanager
+def held_ports(count: int) -> Iterator[int]:
+    """The first of `count` neighbouring TCP ports that nobody else is given while the context lasts.
+
+    The engine listens on them by itself, and late. It still can: Linux shares a port among sockets with SO_REUSEADDR,
+    which ZeroMQ sets, until one listens; but it hands out none that is bound.
+    """
     for _ in range(100):
         with contextlib.ExitStack() as held:
-            first = held.enter_context(socket.socket())
-            first.bind(("", 0))
-            start: int = first.getsockname()[1]
+            start = _hold(held, 0)
             try:
                 for port in range(start + 1, start + count):
-                    held.enter_context(socket.socket()).bind(("", port))
+                    _hold(held, port)
             except (OSError, OverflowError):
                 continue
-            return start
+            yield start
+            return
     raise OSError(f"no {count} neighbouring free ports")
+
+
+def _hold(held: contextlib.ExitStack, port: int) -> int:
+    holder = held.enter_context(socket.socket())
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("", port))
+    bound: int = holder.getsockname()[1]
+    return bound
 
 
 @contextlib.contextmanager
