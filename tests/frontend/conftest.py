@@ -1,6 +1,7 @@
 """A front door over a processor over a scripted worker, in this process and on a real socket."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.processor.fakes import Answer, House, a_house
 
 from tandem.frontend.answering import DoorOptions
 from tandem.frontend.app import FrontDoor
+from tandem.frontend.batches.service import BatchOptions
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.service import Guard
 from tandem.frontend.server import DoorServer
@@ -33,6 +35,7 @@ class Door:
     house: House
     server: DoorServer
     client: httpx.AsyncClient
+    running_batches: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -53,19 +56,32 @@ async def door(text_model: TextModel) -> AsyncIterator[OpenDoor]:
     made: list[Door] = []
 
     async def make(
-        *answers: Answer, door_options: DoorOptions | None = None, keys: Keys | None = None, **options: Any
+        *answers: Answer,
+        door_options: DoorOptions | None = None,
+        keys: Keys | None = None,
+        batches: BatchOptions | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        **options: Any,
     ) -> Door:
         house = await a_house(text_model, *answers, **options)
-        app = FrontDoor(house.processor, house.stories, door_options, guard=Guard(keys))
+        app = FrontDoor(
+            house.processor, house.stories, door_options, guard=Guard(keys), batches=batches, wall_clock=wall_clock
+        )
         server = DoorServer(app, host="127.0.0.1", port=0, drain_timeout_s=1)
         await server.open()
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10, verify=False)
         made.append(Door(app, house, server, client))
+        if app.batches is not None:
+            made[-1].running_batches = asyncio.create_task(app.batches.runner.run())
         return made[-1]
 
     yield make
     for one in made:
         await one.client.aclose()
+        if one.app.batches is not None:
+            await one.app.batches.aclose(drain_s=1)
+        if one.running_batches is not None:
+            one.running_batches.cancel()
         await one.server.aclose()
         await one.idle()
         one.house.following.cancel()

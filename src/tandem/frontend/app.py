@@ -19,6 +19,7 @@ from tandem.core.openai_out import Model, ModelList
 from tandem.errors import Cancelled, ModelNotFound, ServingError
 from tandem.frontend.answering import Answering, DoorOptions
 from tandem.frontend.anthropic.service import Messages
+from tandem.frontend.batches.service import Batches, BatchOptions
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.guard.service import Guard
 from tandem.frontend.openai_responses.service import Responses
@@ -57,6 +58,7 @@ class FrontDoor:
         options: DoorOptions | None = None,
         *,
         guard: Guard | None = None,
+        batches: BatchOptions | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._processor = processor
@@ -67,9 +69,12 @@ class FrontDoor:
         self._answering = Answering(answers, stories, self._options)
         messages = Messages(self._answering, answers)
         responses = Responses(self._answering, answers, wall_clock=wall_clock)
-        self.routes = RouteTable(
-            [*self._answering.routes(), *responses.routes(), *messages.routes(), *self._own_routes()]
-        )
+        routes = [*self._answering.routes(), *responses.routes(), *messages.routes(), *self._own_routes()]
+        self.batches: Batches | None = None
+        if batches is not None:
+            self.batches = Batches(self._answering, answers, self._guard, stories, batches, wall_clock=wall_clock)
+            routes += self.batches.routes()
+        self.routes = RouteTable(routes)
 
     @property
     def running(self) -> int:

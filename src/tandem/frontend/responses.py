@@ -1,6 +1,6 @@
 """Writes JSON responses and event streams."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +46,14 @@ class Response:
         """Several events of a stream at once, each named by its type's tag. Waits as `event`."""
         if data := b"".join([b"event: %b\ndata: %b\n\n" % (_tag(body), encode(body)) for body in bodies]):
             await self._part(data)
+
+    async def content(self, pieces: AsyncIterable[bytes], *, size: int, media: str) -> None:
+        """`size` bytes of a file. Waits as `event`."""
+        await self._start(200, {"content-type": media, "content-length": str(size)})
+        async for piece in pieces:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
+        self.complete = True
 
     async def end_stream(self, last: bytes = b"data: [DONE]\n\n") -> None:
         """All events were sent."""

@@ -43,6 +43,8 @@ STATUSES: Final[dict[str, Status]] = {
     "method_not_allowed": Status(405, "invalid_request_error", "method_not_allowed"),
     "head_timeout": Status(408, "timeout_error", "head_timeout"),
     "bad_header": Status(400, "invalid_request_error", "bad_header"),
+    "in_use": Status(409, "invalid_request_error", "in_use"),
+    "storage_full": Status(403, "invalid_request_error", "storage_full"),
     "body_timeout": Status(408, "timeout_error", "body_timeout"),
     "headers_too_large": Status(431, "invalid_request_error", "headers_too_large"),
 }

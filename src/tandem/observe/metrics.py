@@ -43,6 +43,12 @@ IGNORED_FIELDS = Counter(
 HTTP_RESPONSES = Counter(
     "tandem_http_responses_total", "HTTP responses by route and status.", "route", "status", place="front"
 )
+BATCH_LINES = Counter(
+    "tandem_batch_lines_total",
+    "Requests of batches that are over: completed, failed, expired.",
+    "outcome",
+    place="front",
+)
 REQUESTS_RUNNING = Gauge("tandem_requests_running", "Requests accepted and not yet over.", place="front")
 TTFT_SECONDS = Histogram(
     "tandem_time_to_first_token_seconds",

@@ -37,6 +37,13 @@ class Guard:
         what = "a key is needed: send `Authorization: Bearer KEY`" if shown is None else "the API key is not valid"
         raise HttpFault("unauthorized", what, {"www-authenticate": "Bearer"})
 
+    def named(self, name: str) -> KeyEntry:
+        """The key called `name`, for what runs later on its behalf. Raises `HttpFault` when there is none any more."""
+        for entry in self._keys.ring().entries:
+            if entry.name == name:
+                return entry
+        raise HttpFault("unauthorized", f"the API key {name!r} is not valid any more")
+
     def enter(
         self, request_id: str, key: KeyEntry | None, headers: Mapping[bytes, bytes], tell: Callable[[str, str], None]
     ) -> Ticket:

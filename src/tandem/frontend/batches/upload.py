@@ -1,0 +1,129 @@
+"""A form with a file in it, as it comes in: the file goes to disk in pieces, never through memory as a whole."""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from aiohttp import BodyPartReader, MultipartReader, StreamReader
+
+from tandem.core.faults import field_fault
+from tandem.errors import BodyTooLarge, Cancelled, RequestError
+from tandem.frontend.batches.folder import Draft
+from tandem.frontend.batches.objects import FileForm
+from tandem.frontend.ports import Receive
+
+_PIECE_BYTES: Final = 1024 * 1024
+_FIELD_BYTES: Final = 4096
+_FIELDS: Final = 32
+_NAME_CHARS: Final = 255
+
+
+class _Body(StreamReader):
+    """A request's body, drawn as the form's reader asks for it: what is not read is not taken off the socket."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        """Raises, while it is read, `BodyTooLarge` beyond `limit` bytes and `Cancelled` when the client leaves."""
+        self._receive = receive
+        self._limit = limit
+        self._taken = 0
+        self._data = b""
+        self._over = False
+
+    async def read(self, n: int = -1) -> bytes:
+        """Up to `n` bytes; none at the end."""
+        while not self._data and not self._over:
+            await self._more()
+        found, self._data = self._data[:n], self._data[n:]
+        return found
+
+    async def readline(self, *, max_line_length: int | None = None) -> bytes:
+        """A line with its end; what is left at the end of the body."""
+        most = max_line_length or _FIELD_BYTES
+        while (end := self._data.find(b"\n")) < 0 and not self._over and len(self._data) <= most:
+            await self._more()
+        if end >= most or (end < 0 and len(self._data) > most):
+            raise ValueError("a line of the form is too long")
+        return await self.read(end + 1 if end >= 0 else len(self._data) or 1)
+
+    def at_eof(self) -> bool:
+        """Whether everything was read."""
+        return self._over and not self._data
+
+    def unread_data(self, data: bytes) -> None:
+        """Put back what was read too much."""
+        self._data = data + self._data
+
+    async def _more(self) -> None:
+        event = await self._receive()
+        if event["type"] == "http.disconnect":
+            raise Cancelled("the client left while sending")
+        part = event.get("body", b"")
+        self._taken += len(part)
+        if self._taken > self._limit:
+            raise BodyTooLarge(f"the upload has more than the {self._limit} bytes that it may have", param="file")
+        self._data += part
+        self._over = not event.get("more_body", False)
+
+
+async def read_form(receive: Receive, content_type: str, draft: Draft, *, limit: int) -> tuple[FileForm, str]:
+    """The form's fields and the file's name; the file itself goes to `draft`.
+
+    Args:
+        limit: most bytes of the file.
+    Raises:
+        RequestError: no such form, or a field is missing or wrong.
+        BodyTooLarge: the file has more than `limit` bytes.
+        Cancelled: the client left.
+    """
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise RequestError("an upload is a form: content-type must be multipart/form-data", param="file")
+    fields: dict[str, Any] = {}
+    filename: str | None = None
+    try:
+        reader = MultipartReader({"Content-Type": content_type}, _Body(receive, limit + _FIELDS * _FIELD_BYTES))
+        for _ in range(_FIELDS):
+            part = await reader.next()
+            if part is None:
+                break
+            if not isinstance(part, BodyPartReader):
+                raise RequestError("a part of the form is a form itself")
+            if part.name == "file":
+                filename = (part.filename or "upload")[:_NAME_CHARS]
+                await _to_disk(part, draft, limit)
+            elif part.name is not None:
+                fields[part.name] = await _text(part)
+        else:
+            raise RequestError(f"the form has more than {_FIELDS} fields")
+    except (ValueError, AssertionError, RuntimeError, KeyError, LookupError) as error:
+        raise RequestError(f"the form cannot be read: {str(error)[:200] or 'it breaks off'}") from error
+    if filename is None:
+        raise RequestError("file is missing", param="file")
+    try:
+        return msgspec.convert({**fields, "file": filename}, FileForm, strict=False), filename
+    except msgspec.ValidationError as error:
+        field, what = field_fault(str(error))
+        what = what if what == "is missing" else f"{str(fields.get(field, ''))[:64]!r}: {what}"
+        raise RequestError(f"{field} {what}", param=field) from error
+
+
+async def _to_disk(part: BodyPartReader, draft: Draft, limit: int) -> None:
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await part.read_chunk(65536):
+        pieces.append(piece)
+        size += len(piece)
+        if draft.size + size > limit:
+            raise BodyTooLarge(f"the file has more than the {limit} bytes that it may have", param="file")
+        if size >= _PIECE_BYTES:
+            await asyncio.to_thread(draft.write, b"".join(pieces))
+            pieces, size = [], 0
+    await asyncio.to_thread(draft.write, b"".join(pieces))
+
+
+async def _text(part: BodyPartReader) -> str:
+    data = b""
+    while piece := await part.read_chunk(_FIELD_BYTES):
+        data += piece
+        if len(data) > _FIELD_BYTES:
+            raise RequestError(f"{part.name}: a field has at most {_FIELD_BYTES} bytes", param=part.name)
+    return data.decode("utf-8", "replace")
