@@ -3,6 +3,7 @@
 app.py        the door, and the one place where errors are answered  bodies.py    bytes → typed requests, or why not
 routes.py     the route table: every path, declared once             exchange.py  one request and its response
 answering.py  one request for an answer, while its client is there   statuses.py  error code → HTTP status, one table
+batches/      files, and requests that wait
 anthropic/    Anthropic's Messages, as chats
 responses.py  JSON and event streams                                 server.py    the socket, opened when ready
 protocol.py   one connection: heads within limits, direct writes        port.py      its port, taken long before

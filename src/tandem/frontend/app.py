@@ -72,7 +72,9 @@ class FrontDoor:
         routes = [*self._answering.routes(), *responses.routes(), *messages.routes(), *self._own_routes()]
         self.batches: Batches | None = None
         if batches is not None:
-            self.batches = Batches(self._answering, answers, self._guard, stories, batches, wall_clock=wall_clock)
+            self.batches = Batches(
+                self._answering, answers, responses, self._guard, stories, batches, wall_clock=wall_clock
+            )
             routes += self.batches.routes()
         self.routes = RouteTable(routes)
 

@@ -4,7 +4,9 @@ In one process they hold each other's objects; apart, each endpoint below goes o
 classes of `far.py` stand in for the far side.
 """
 
+import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
@@ -14,6 +16,7 @@ from typing import Any
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Spent
 from tandem.core.routing import RouteChoice, RouteRequest
+from tandem.graph.batch_folder import state_dir
 from tandem.graph.clients import LocalClient
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import (
@@ -30,7 +33,7 @@ from tandem.graph.declare import (
 from tandem.graph.engine_services import model_location
 from tandem.graph.far import About, FarProcessor, FarRouter, Nothing
 from tandem.graph.tasks import Tasks
-from tandem.settings import FrontendSettings, GuardSettings, ProcessorSettings, RouterSettings
+from tandem.settings import BatchSettings, FrontendSettings, GuardSettings, ProcessorSettings, RouterSettings
 
 log = logging.getLogger(__name__)
 
@@ -264,6 +267,25 @@ class FrontendService(Linkable):
                 access_log=self.settings.access_log,
             ),
             guard=Guard(keys),
+            batches=self._batch_options(),
+        )
+        if self.door.batches is not None:
+            self.tasks.add("batches", self.door.batches.runner.run())
+
+    def _batch_options(self) -> Any:
+        """Where batches are kept, if they are."""
+        from tandem.frontend.batches.service import BatchOptions
+
+        settings: BatchSettings = dynamo_context["settings"][BatchSettings]
+        folder = state_dir(settings.batch_folder, os.environ, dynamo_context["planes"].namespace)
+        return folder and BatchOptions(
+            folder=folder,
+            max_file_bytes=settings.batch_file_bytes,
+            max_bytes=settings.batch_folder_bytes,
+            max_lines=settings.batch_lines,
+            lines_at_once=settings.batch_lines_at_once,
+            line_timeout_s=self.settings.request_timeout_s,
+            lease_s=settings.batch_lease_s,
         )
 
     @readiness
@@ -296,7 +318,11 @@ class FrontendService(Linkable):
     @async_on_shutdown
     async def stop(self) -> None:
         """Accept nobody new, let running requests finish."""
-        await self.server.aclose()
+        batches = self.door.batches if self.door is not None else None
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.server.aclose())
+            if batches is not None:
+                group.create_task(batches.aclose(dynamo_context["drain_timeout_s"]))
         if self.door is not None:
             await self.tasks.cancel()
 

@@ -10,6 +10,7 @@ from tandem.graph.declare import depends, service
 from tandem.graph.engine_services import EngineService
 from tandem.graph.front_services import FrontendService, ProcessorService, RouterService
 from tandem.settings import (
+    BatchSettings,
     DisaggSettings,
     FrontendSettings,
     GuardSettings,
@@ -48,7 +49,7 @@ class Processor(ProcessorService):
     router = depends(Router)
 
 
-@service(settings=(FrontendSettings, GuardSettings))
+@service(settings=(FrontendSettings, GuardSettings, BatchSettings))
 class Frontend(FrontendService):
     """HTTP in, SSE out."""
 

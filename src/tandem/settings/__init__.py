@@ -16,6 +16,7 @@ Precedence: flag > environment > YAML > default. Nothing reads `os.environ` afte
 room parses a setting.
 """
 
+from tandem.settings.batches import BatchSettings
 from tandem.settings.front import FrontendSettings, ProcessorSettings, RouterSettings
 from tandem.settings.guard import GuardSettings
 from tandem.settings.process import PlaneSettings, SupervisorSettings
@@ -23,6 +24,7 @@ from tandem.settings.service_args import Resources, ServiceArgs
 from tandem.settings.work import DisaggSettings, WorkerSettings
 
 __all__ = [
+    "BatchSettings",
     "DisaggSettings",
     "FrontendSettings",
     "GuardSettings",

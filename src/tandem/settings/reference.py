@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem.settings import (
+    BatchSettings,
     DisaggSettings,
     FrontendSettings,
     GuardSettings,
@@ -24,7 +25,7 @@ from tandem.settings import (
 from tandem.settings.fields import field_docs, fields_of
 
 SECTIONS: tuple[tuple[str, tuple[type[Any], ...]], ...] = (
-    ("Frontend", (FrontendSettings, GuardSettings)),
+    ("Frontend", (FrontendSettings, GuardSettings, BatchSettings)),
     ("Processor", (ProcessorSettings,)),
     ("Router", (RouterSettings,)),
     ("VllmWorker and PrefillWorker", (WorkerSettings, DisaggSettings)),

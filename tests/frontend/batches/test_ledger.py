@@ -26,7 +26,7 @@ class Two:
     def step(
         self, ledger: Ledger, holder: str, *answers: Answer, want: int = 0, running: tuple[int, ...] = ()
     ) -> list[int]:
-        step = ledger.step(holder, "b1", answers, want=want, running=set(running), now=self.now, lease_s=60)
+        step = ledger.step(holder, "b1", answers, want=want, running=set(running), now=self.now)
         return [line.number for line in step.lines]
 
 
@@ -62,12 +62,15 @@ def test_one_process_holds_a_batch_until_its_lease_is_over(two: Two) -> None:
     assert two.claim(two.b, "B") is None
     two.now += 50
     assert two.step(two.a, "A", want=2) == [1, 2]
+    two.a.renew("A", "b1", now=two.now, lease_s=60)
     two.now += 50
     assert two.claim(two.b, "B") is None
     two.now += 11
     assert two.claim(two.b, "B") == "b1"
     with pytest.raises(LeaseLapsed):
         two.step(two.a, "A", an_answer(1, b"late\n"))
+    with pytest.raises(LeaseLapsed):
+        two.a.renew("A", "b1", now=two.now, lease_s=60)
     with pytest.raises(LeaseLapsed):
         two.a.finalize("A", "b1", two.now)
     assert two.step(two.b, "B", want=1) == [1]

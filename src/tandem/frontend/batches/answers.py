@@ -1,6 +1,6 @@
 """Requests of batches, answered as those of clients are, in one piece and behind them."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +11,8 @@ from tandem.errors import EngineFailed, RequestError
 from tandem.frontend.batches.rules import PRIORITY
 from tandem.frontend.bodies import Decoder
 from tandem.frontend.guard.service import Guard
+from tandem.frontend.openai_responses.requests import ResponsesRequest
+from tandem.frontend.openai_responses.service import Responses
 from tandem.frontend.ports import Answers
 from tandem.observe import stages
 from tandem.observe.stories import Stories
@@ -19,18 +21,15 @@ from tandem.observe.stories import Stories
 class LineAnswers:
     """Answers bodies by endpoint."""
 
-    def __init__(self, processor: Answers, guard: Guard, stories: Stories) -> None:
+    def __init__(self, processor: Answers, responses: Responses, guard: Guard, stories: Stories) -> None:
+        self._processor = processor
+        self._responses = responses
         self._guard = guard
         self._stories = stories
-        self._endpoints: dict[str, tuple[Decoder, Callable[[Origin, Any], AsyncGenerator[Any, None]]]] = {
-            "/v1/chat/completions": (
-                Decoder(ChatRequest),
-                lambda origin, request: processor.chat(ChatCall(origin, request)),
-            ),
-            "/v1/completions": (
-                Decoder(CompletionRequest),
-                lambda origin, request: processor.complete(CompletionCall(origin, request)),
-            ),
+        self._endpoints: dict[str, tuple[Decoder, Callable[[Origin, Any], Awaitable[Any]]]] = {
+            "/v1/chat/completions": (Decoder(ChatRequest), self._chat),
+            "/v1/completions": (Decoder(CompletionRequest), self._complete),
+            "/v1/responses": (Decoder(ResponsesRequest), self._respond),
         }
 
     async def answer(self, endpoint: str, body: bytes, origin: Origin, owner: str) -> Any:
@@ -38,26 +37,46 @@ class LineAnswers:
 
         Raises `ServingError` and `HttpFault`; cancelling it cancels the request.
         """
+        decoder, answer = self._endpoints[endpoint]
         key = self._guard.named(owner) if owner else None
         try:
             ticket = self._guard.enter(origin.request_id, key, {}, _tell_nobody)
-            return await self._answer(endpoint, body, msgspec.structs.replace(origin, metered=ticket.metered))
+            request = decoder.decode(body)
+            if request.stream:
+                raise RequestError("an answer of a batch is no stream", param="stream")
+            self._stories.add(
+                origin.request_id,
+                stages.ACCEPTED,
+                at=origin.accepted_at,
+                route=endpoint,
+                model=request.model,
+                batch=True,
+            )
+            return await answer(msgspec.structs.replace(origin, metered=ticket.metered), request)
         finally:
             self._guard.leave(origin.request_id)
 
-    async def _answer(self, endpoint: str, body: bytes, origin: Origin) -> Any:
-        decoder, start = self._endpoints[endpoint]
-        request = decoder.decode(body)
-        if request.stream:
-            raise RequestError("an answer of a batch is no stream", param="stream")
+    async def _chat(self, origin: Origin, request: ChatRequest) -> Any:
         request.priority = PRIORITY
-        self._stories.add(
-            origin.request_id, stages.ACCEPTED, at=origin.accepted_at, route=endpoint, model=request.model, batch=True
-        )
-        async with aclosing(start(origin, request)) as replies:
-            async for reply in replies:
-                return reply
+        return await _only(self._processor.chat(ChatCall(origin, request)))
+
+    async def _complete(self, origin: Origin, request: CompletionRequest) -> Any:
+        request.priority = PRIORITY
+        return await _only(self._processor.complete(CompletionCall(origin, request)))
+
+    async def _respond(self, origin: Origin, request: ResponsesRequest) -> Any:
+        return await self._responses.whole(origin, request, priority=PRIORITY)
+
+
+async def _only(replies: AsyncGenerator[Any, None]) -> Any:
+    """The one reply, once the request is over."""
+    found = None
+    async with aclosing(replies):
+        async for reply in replies:
+            found = reply
+    if found is None:
         raise EngineFailed("the answer ended before it was there")
+    return found
 
 
 def _tell_nobody(name: str, value: str) -> None:

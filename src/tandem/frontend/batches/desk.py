@@ -16,7 +16,7 @@ from tandem.frontend.batches import rules
 from tandem.frontend.batches.ledger import Answer, Claimed, Ledger, Outcome
 from tandem.frontend.batches.lines import Line, LineError, LineResponse, body_of, line_out, read_input
 from tandem.frontend.batches.objects import Batch, BatchFault, FileObject
-from tandem.frontend.batches.store import Store
+from tandem.frontend.batches.store import BROKEN, Store
 from tandem.frontend.statuses import HttpFault, error_body, status_of
 from tandem.observe import metrics
 
@@ -61,6 +61,7 @@ class Desk:
 
     async def work(self) -> None:
         """Raises `LeaseLapsed` when the batch is somebody else's by now, and what a failing disk raises."""
+        alive = asyncio.create_task(self._stay(), name=f"batch-lease-{self._batch.id}")
         try:
             if self._batch.status == "validating" and not await self._validate():
                 return
@@ -70,7 +71,19 @@ class Desk:
                     return
             await self._finish()
         finally:
+            alive.cancel()
+            await asyncio.gather(alive, return_exceptions=True)
             await self._drop_lines()
+
+    async def _stay(self) -> None:
+        """Keep the lease while we work. Once it is lost, the next write says so."""
+        floor, batch_id = self._floor, self._batch.id
+        while True:
+            await asyncio.sleep(floor.lease_s / 4)
+            with contextlib.suppress(*BROKEN):
+                await self._do(
+                    lambda ledger: ledger.renew(floor.holder, batch_id, now=floor.wall_clock(), lease_s=floor.lease_s)
+                )
 
     async def _validate(self) -> bool:
         """Read the whole input. False: the batch has failed, and is over."""
@@ -231,7 +244,6 @@ class Desk:
                 want=want,
                 running=running,
                 now=floor.wall_clock(),
-                lease_s=floor.lease_s,
             )
         )
         self._batch = step.batch

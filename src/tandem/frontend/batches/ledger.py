@@ -208,6 +208,12 @@ class Ledger:
                 return Claimed(batch, str(owner), kept_s, [Line(*row) for row in lost])
             return None
 
+    def renew(self, holder: str, batch_id: str, *, now: float, lease_s: float) -> None:
+        """Hold a batch for longer."""
+        with self._writing() as db:
+            self._held(holder, batch_id)
+            db.execute("UPDATE batches SET lease_until = ? WHERE id = ?", (now + lease_s, batch_id))
+
     def begin(self, holder: str, batch_id: str, model: str, lines: Sequence[Line], now: float) -> Batch:
         """The input was read and is right. A batch that was cancelled meanwhile only gets its lines."""
         with self._writing() as db:
@@ -238,9 +244,8 @@ class Ledger:
         want: int,
         running: Set[int],
         now: float,
-        lease_s: float,
     ) -> Step:
-        """Write down answers, hold the batch for longer, and get up to `want` more lines, marked as being run.
+        """Write down answers, and get up to `want` more lines, marked as being run.
 
         Raises `LeaseLapsed`, and then nothing was written.
         """
@@ -256,7 +261,6 @@ class Ledger:
                 elif written.rowcount:
                     batch.request_counts.failed += 1
             _save(db, batch)
-            db.execute("UPDATE batches SET lease_until = ? WHERE id = ?", (now + lease_s, batch_id))
             lines: list[Line] = []
             if want > 0 and batch.status == "in_progress" and now < batch.expires_at:
                 rows = db.execute(

@@ -12,7 +12,7 @@ from tandem.observe import metrics
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S: Final = 5.0
-"""For batches that other processes left, or were given."""
+"""For batches that other processes left, or were given: as often at least."""
 _SWEEP_EVERY_S: Final = 600.0
 _STRAY_S: Final = 86_400.0
 """Age from which on a file that nobody knows of is no upload any more."""
@@ -43,7 +43,7 @@ class Runner:
             except BROKEN as error:
                 _log.error("batch.store_failed error=%s", error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), _LOOK_EVERY_S)
+                await asyncio.wait_for(self._awake.wait(), min(_LOOK_EVERY_S, self._floor.lease_s / 2))
 
     async def stop(self, drain_s: float) -> None:
         """Start no more lines, let those that run end within `drain_s`, and leave the rest to others."""
@@ -59,7 +59,8 @@ class Runner:
 
     async def _look(self) -> None:
         floor = self._floor
-        while len(self._desks) < BATCHES_AT_ONCE and not floor.stopping.is_set():
+        served = floor.served()
+        while served and len(self._desks) < BATCHES_AT_ONCE and not floor.stopping.is_set():
             claimed = await floor.store.call(self._claim)
             if claimed is None:
                 break

@@ -34,6 +34,7 @@ from tandem.frontend.batches.store import BROKEN, Store, unusable
 from tandem.frontend.bodies import Decoder
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.guard.service import Guard
+from tandem.frontend.openai_responses.service import Responses
 from tandem.frontend.ports import Answers
 from tandem.frontend.routes import Route
 from tandem.frontend.statuses import HttpFault
@@ -59,7 +60,7 @@ class BatchOptions:
     lines_at_once: int = 8
     """While no client waits for an answer."""
     line_timeout_s: float = 600.0
-    lease_s: float = 60.0
+    lease_s: float = 20.0
     """After so long without a sign of life, another process takes a batch over."""
 
 
@@ -70,6 +71,7 @@ class Batches:
         self,
         answering: Answering,
         processor: Answers,
+        responses: Responses,
         guard: Guard,
         stories: Stories,
         options: BatchOptions,
@@ -84,7 +86,7 @@ class Batches:
         self.runner = Runner(
             Floor(
                 store=self._store,
-                answer=LineAnswers(processor, guard, stories).answer,
+                answer=LineAnswers(processor, responses, guard, stories).answer,
                 holder=uuid.uuid4().hex,
                 lease_s=options.lease_s,
                 line_timeout_s=options.line_timeout_s,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import NoReturn
 
-from tandem.core.openai_in import ChatCall, ChatRequest
+from tandem.core.openai_in import ChatCall, ChatRequest, Origin
 from tandem.errors import Cancelled, RequestError, ServingError
 from tandem.frontend.answering import Answering
 from tandem.frontend.bodies import Decoder
@@ -79,7 +79,7 @@ class Responses:
                 async for chunk in chunks:
                     events: list[Event] = []
                     if teller is None:
-                        teller = self._teller(exchange, request, chunk.model)
+                        teller = self._teller(exchange.origin, request, chunk.model)
                         events += teller.begin()
                     events += teller.add(chunk)  # type: ignore[arg-type] # a chat that streams yields chunks
                     if request.stream:
@@ -97,11 +97,26 @@ class Responses:
         else:
             await out.json(200, teller.response)
 
-    def _teller(self, exchange: Exchange, request: ResponsesRequest, model: str) -> ResponseTeller:
+    async def whole(self, origin: Origin, request: ResponsesRequest, *, priority: int) -> ResponseObject:
+        """The response in one piece, for one who is no HTTP client. Raises `ServingError`; cancelling it cancels."""
+        chat, teller = chat_of(request), None
+        chat.priority = priority
+        try:
+            async with aclosing(self._processor.chat(ChatCall(origin, chat))) as chunks:
+                async for chunk in chunks:
+                    teller = teller or self._teller(origin, request, chunk.model)
+                    teller.add(chunk)  # type: ignore[arg-type] # a chat that streams yields chunks
+        except RequestError as error:
+            raise in_their_words(error) from error
+        assert teller is not None, "a chat ended without a chunk"
+        teller.close()
+        return teller.response
+
+    def _teller(self, origin: Origin, request: ResponsesRequest, model: str) -> ResponseTeller:
         response = blank_response(
             request,
-            response_id=f"resp_{exchange.origin.request_id.replace('-', '')}",
+            response_id=f"resp_{origin.request_id.replace('-', '')}",
             model=model,
-            created_at=exchange.origin.accepted_at,
+            created_at=origin.accepted_at,
         )
         return ResponseTeller(response, self._wall_clock)

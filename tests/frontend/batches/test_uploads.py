@@ -1,0 +1,134 @@
+"""Files come up in forms, are kept, and are refused."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from tests.frontend.batches.asking import CHAT, chat, client, jsonl
+from tests.frontend.conftest import OpenDoor
+from tests.processor.fakes import saying
+
+from tandem.frontend.answering import DoorOptions
+from tandem.frontend.batches.service import BatchOptions
+from tandem.processor.model import TextModel
+
+
+async def test_files_come_go_and_are_listed(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path / "new" / "state"))
+    content = "".join(f'{{"line": {i}, "text": "Grüße 🙂\\r\\n--"}}\n' for i in range(30_000)).encode()
+    async with client(one) as ask:
+        before = int(time.time())
+        file = await ask.files.create(file=("größe.jsonl", content), purpose="batch")
+        assert (file.object, file.bytes, file.filename, file.purpose) == ("file", len(content), "größe.jsonl", "batch")
+        assert before <= file.created_at <= time.time()
+        assert file.expires_at == file.created_at + 30 * 24 * 3600
+        assert (await ask.files.content(file.id)).content == content
+        short = await ask.files.create(
+            file=b"{}", purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600}
+        )
+        assert short.expires_at == short.created_at + 3600
+        assert await ask.files.retrieve(file.id) == file
+        assert [each.id async for each in ask.files.list()] == [short.id, file.id]
+        assert [each.id async for each in ask.files.list(order="asc", limit=1)] == [file.id, short.id]
+        assert [each.id async for each in ask.files.list(purpose="batch_output")] == []
+        gone = await ask.files.delete(file.id)
+        assert (gone.id, gone.deleted, gone.object) == (file.id, True, "file")
+        for ask_again in (ask.files.retrieve, ask.files.content, ask.files.delete):
+            with pytest.raises(openai.NotFoundError):
+                await ask_again(file.id)
+    assert [path.name for path in (tmp_path / "new" / "state" / "files").iterdir()] == [short.id]
+    assert (tmp_path / "new" / "state" / "files").stat().st_mode & 0o077 == 0
+
+
+async def test_uploads_have_limits(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:
+    options = BatchOptions(folder=tmp_path, max_file_bytes=100_000, max_bytes=150_000, max_files=3)
+    one = await door(saying(text_model, "x"), batches=options, door_options=DoorOptions(max_body_bytes=1000))
+    async with client(one) as ask:
+        for _ in range(2):
+            with pytest.raises(openai.APIStatusError) as large:
+                await ask.files.create(file=b"x" * 100_001, purpose="batch")
+            assert large.value.status_code == 413
+        assert not list((tmp_path / "files").iterdir())
+        await ask.files.create(file=b"x" * 100_000, purpose="batch")
+        with pytest.raises(openai.APIStatusError, match="more than the 50000 bytes"):
+            await ask.files.create(file=b"x" * 60_000, purpose="batch")
+        await ask.files.create(file=b"x" * 50_000, purpose="batch")
+        with pytest.raises(openai.PermissionDeniedError, match="150000 bytes are kept already"):
+            await ask.files.create(file=b"x", purpose="batch")
+
+
+FORM = {"content-type": "multipart/form-data; boundary=a"}
+FORMS: list[tuple[dict[str, Any], int, str]] = [
+    ({"files": {"file": b"x"}}, 400, "purpose is missing"),
+    ({"files": {"file": b"x"}, "data": {"purpose": "fine-tune"}}, 400, "purpose 'fine-tune': invalid enum value"),
+    ({"files": {"other": b"x"}, "data": {"purpose": "batch"}}, 400, "file is missing"),
+    ({"json": {"purpose": "batch"}}, 400, "content-type must be multipart/form-data"),
+    ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "the form cannot be read"),
+    (
+        {"content": b"xyz", "headers": {"content-type": "multipart/form-data; boundary=a"}},
+        400,
+        "the form cannot be read",
+    ),
+    ({"content": b"", "headers": {"content-type": "multipart/form-data; boundary=a"}}, 400, "the form cannot be read"),
+    (
+        {
+            "content": b'--a\r\ncontent-disposition: form-data; name="file"; filename="x"\r\n\r\nhalf of it',
+            "headers": FORM,
+        },
+        400,
+        "the form cannot be read",
+    ),
+    (
+        {"files": {"file": b"x"}, "data": {"purpose": "batch", "expires_after[seconds]": "5"}},
+        400,
+        "expires_after[seconds] '5': expected int >= 3600",
+    ),
+    ({"files": {"file": b"x"}, "data": {"purpose": "x" * 5000}}, 400, "a field has at most 4096 bytes"),
+    ({"files": {f"f{i}": b"x" for i in range(40)}}, 400, "more than 32 fields"),
+]
+
+
+@pytest.mark.parametrize(("form", "status", "words"), FORMS, ids=range(len(FORMS)))
+async def test_wrong_forms_are_refused(
+    door: OpenDoor, text_model: TextModel, tmp_path: Path, form: dict[str, Any], status: int, words: str
+) -> None:
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path))
+    reply = await one.client.post("/v1/files", **form)
+    assert (reply.status_code, words in reply.json()["error"]["message"]) == (status, True), reply.text
+    assert not list((tmp_path / "files").iterdir())
+
+
+async def test_wrong_batches_and_queries_are_refused(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path, max_batches=1))
+    async with client(one) as ask:
+        file = await ask.files.create(file=jsonl(chat("a")), purpose="batch")
+        good: dict[str, Any] = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
+        for fields, status, words in (
+            ({"input_file_id": "nope"}, 404, "there is no file 'nope'"),
+            ({"input_file_id": "../ledger.sqlite"}, 404, "there is no file"),
+            ({"endpoint": "/v1/images"}, 400, "endpoint"),
+            ({"completion_window": "5m"}, 400, "completion_window"),
+            ({"metadata": {"a": "x" * 513}}, 400, "metadata"),
+        ):
+            reply = await one.client.post("/v1/batches", json={**good, **fields})
+            assert (reply.status_code, words in reply.json()["error"]["message"]) == (status, True), reply.text
+        for path, words in (
+            ("/v1/files?limit=0", "limit '0': expected int >= 1"),
+            ("/v1/files?order=up", "order 'up': invalid enum value"),
+            ("/v1/files?after=x", "after 'x': there is no such id"),
+            ("/v1/batches?limit=101", "limit '101': expected int <= 100"),
+        ):
+            reply = await one.client.get(path)
+            assert (reply.status_code, words in reply.json()["error"]["message"]) == (400, True), reply.text
+        assert (await one.client.get("/v1/batches/nope")).status_code == 404
+        assert (await one.client.get("/v1/files/..%2fledger.sqlite/content")).status_code == 404
+
+
+async def test_a_disk_that_fails_is_told_of(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where a folder should be")
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path / "state"))
+    reply = await one.client.get("/v1/files")
+    assert (reply.status_code, "the folder of files and batches" in reply.text) == (503, True)
+    assert (await one.client.post("/v1/completions", json={"model": "tiny", "prompt": "x"})).status_code == 200
