@@ -1,5 +1,6 @@
-"""The long matrices use the engines' nursery too."""
+"""The long matrices use the engines' nursery and the process tests' host too."""
 
+from tests.process.serving import host
 from tests.real.conftest import nursery
 
-__all__ = ["nursery"]
+__all__ = ["host", "nursery"]
