@@ -24,7 +24,7 @@ quiet-setup:
 
 ## Serve the demo on PORT (8000): two prefill workers, one decode worker, on this CPU. MODEL names another model.
 run: quiet-setup
-	@exec $(BIN)/tandem demo --port $(PORT) $(if $(MODEL),--model $(MODEL))
+	@exec $(BIN)/tandem demo --port $(PORT) $(if $(MODEL),--model "$(MODEL)")
 
 ## Run every test that needs neither a GPU nor Kubernetes; installs nats-server and etcd where they are missing. ARGS go to pytest.
 test: quiet-setup
