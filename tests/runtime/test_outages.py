@@ -13,6 +13,7 @@ from tandem.runtime.service import connect
 from tandem.runtime.settings import PlaneSettings
 from tandem.transport.embedded import EmbeddedHub
 from tandem.transport.embedded_host import HubServer
+from tandem.transport.ports import Lease
 from tandem.transport.settings import EtcdSettings, NatsSettings
 
 # ── a store that is late, away, or empty ─────────────────────────────────────────────────────────
@@ -36,6 +37,27 @@ async def test_announcing_waits_for_a_store_that_is_late(join: Connect, path: Pa
     await caller.aclose()
     await worker.aclose()
     await host.aclose()
+
+
+async def test_a_store_that_is_away_is_said_once(
+    join: Connect, hub: EmbeddedHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    worker = await join(hub=hub)
+    grant, tries = worker.store.grant, 0
+
+    async def late(ttl_s: float) -> Lease:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise Unavailable("nobody is there")
+        return await grant(ttl_s)
+
+    monkeypatch.setattr(worker.store, "grant", late)
+    await worker.announce(card_of(worker))
+    told = [record.getMessage().split(" ")[0] for record in caplog.records if record.name.endswith("registry")]
+    assert (tries, told) == (4, ["registry.store_away", "registry.store_back", "instance.announced"])
+    await worker.aclose()
 
 
 async def test_a_store_that_comes_back_empty_takes_nobody_out(join: Connect, path: Path) -> None:

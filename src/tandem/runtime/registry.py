@@ -54,6 +54,7 @@ class Registry:
         self._progress = asyncio.Condition()
         self._lease: Lease | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._away = False
 
     async def announce(self, key: str, card: InstanceCard) -> KeptRegistration:
         """Write `card` under `key` and keep it there. Returns once the store has it."""
@@ -112,7 +113,7 @@ class Registry:
                 await self._keep_on(self._lease)
                 log.warning("registry.lease_lost keys=%d", len(self._wanted))
             except ServingError as error:
-                log.warning("registry.store_away reason=%r", error.message)
+                self._note_away(error)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
             # Nothing of the old lease counts as written; its keys vanish with it.
@@ -131,9 +132,10 @@ class Registry:
                 except LeaseLost:
                     return
                 except ServingError as error:
-                    log.warning("registry.store_away reason=%r", error.message)
+                    self._note_away(error)
                     await asyncio.wait([lost], timeout=_LONGEST_RETRY_S)
                     continue
+                self._note_back()
                 waking = asyncio.create_task(self._wake.wait(), name="registry wake")
                 try:
                     await asyncio.wait([waking, lost], return_when=asyncio.FIRST_COMPLETED)
@@ -141,6 +143,17 @@ class Registry:
                     waking.cancel()
         finally:
             lost.cancel()
+
+    def _note_away(self, error: ServingError) -> None:
+        """Once per outage: it is asked again every second, for however long."""
+        if not self._away:
+            log.warning("registry.store_away reason=%r", error.message)
+        self._away = True
+
+    def _note_back(self) -> None:
+        if self._away:
+            log.info("registry.store_back keys=%d", len(self._written))
+        self._away = False
 
     async def _reconcile(self, lease: Lease) -> None:
         while self._written != self._wanted:
