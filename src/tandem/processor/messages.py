@@ -1,5 +1,6 @@
 """A client's messages and tools in the form that chat templates read."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -11,13 +12,22 @@ from tandem.errors import RequestError
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal"})
 
 
-def template_messages(messages: list[Message], *, parts: bool) -> list[dict[str, Any]]:
-    """Plain mappings of what each message says. With `parts`, content of several parts stays a list.
+def template_messages(
+    messages: list[Message], *, parts: bool = False, arguments_as_text: bool = False
+) -> list[dict[str, Any]]:
+    """Plain mappings of what each message says, in the form that the template takes.
 
+    Args:
+        parts: content of several parts stays a list.
+        arguments_as_text: arguments of calls are JSON text, not a mapping.
     Raises:
         RequestError: a part that is not text, or arguments that are not JSON; `param` names the place.
     """
-    return [_message(message, f"messages[{i}]", parts) for i, message in enumerate(messages)]
+    shown = [_message(message, f"messages[{i}]", parts) for i, message in enumerate(messages)]
+    if arguments_as_text:
+        for call in (call for message in shown for call in message.get("tool_calls", ())):
+            call["function"]["arguments"] = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+    return shown
 
 
 def template_tools(request: ChatRequest) -> list[dict[str, Any]] | None:

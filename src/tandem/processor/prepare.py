@@ -39,7 +39,11 @@ async def chat_prompt(model: TextModel, request: ChatRequest) -> PromptText:
     if request.continue_final_message and request.add_generation_prompt:
         raise RequestError("continue_final_message needs add_generation_prompt: false", param="continue_final_message")
     text = model.template.render(
-        template_messages(request.messages, parts=model.template.takes_parts),
+        template_messages(
+            request.messages,
+            parts=model.template.takes_parts,
+            arguments_as_text=model.template.takes_arguments_as_text,
+        ),
         tools=template_tools(request),
         add_generation_prompt=request.add_generation_prompt,
         continue_final_message=request.continue_final_message,

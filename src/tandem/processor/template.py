@@ -20,6 +20,8 @@ from tandem.errors import ConfigError, RequestError
 
 _PARTS_LOOP: Final = re.compile(r"\bfor\s+\w+\s+in\s+[\w.\[\]'\"]*content\b")
 """A template that walks a message's parts by itself. Others want plain text."""
+_ARGUMENTS_AS_TEXT: Final = re.compile(r"""\barguments['"]?\]?\s*[+~]""")
+"""A template that joins a call's arguments to other text. Others print or walk a mapping."""
 _CONTINUE_MARK: Final = "TANDEM_CONTINUES_HERE "
 _RESERVED: Final = frozenset(
     {
@@ -55,6 +57,8 @@ class ChatTemplate:
         """Whether it reads `content` given as a list of parts."""
         self.options = _SWITCHES | (read - _RESERVED - environment.globals.keys() - self._special_tokens.keys())
         """What a client may set: the switches, and the names that this template reads beside its arguments."""
+        self.takes_arguments_as_text = bool(_ARGUMENTS_AS_TEXT.search(source))
+        """Whether it wants a call's `arguments` as JSON text."""
 
     def render(
         self,

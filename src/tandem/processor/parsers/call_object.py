@@ -3,10 +3,11 @@
     {"name": "weather", "arguments": {"city": "Oslo"}}
 
 `parameters` means the same as `arguments`; either may come before the name, and then waits for it. Other fields
-are skipped. The call begins when its name is known and its arguments begin. Before that, an object that turns out
-to be something else costs nothing: `raw` has it.
+are skipped. The call begins when its name is known and its arguments begin. An object that turns out to be
+something else before that has given nothing away.
 """
 
+from collections.abc import Container
 from typing import Final, Literal
 
 import msgspec
@@ -15,8 +16,7 @@ from tandem.processor.parsers.json_value import JsonValue, skip_space
 from tandem.processor.parsers.ports import Arguments, CallBegun, Item
 
 _ARGUMENTS: Final = frozenset({"arguments", "parameters"})
-_MOST_WAITING_CHARS: Final = 1 << 20
-"""Text that may wait until it is clear whether it is a call."""
+_FIELDS: Final = _ARGUMENTS | {"name", "type", "id"}
 
 
 class CallObject:
@@ -24,27 +24,25 @@ class CallObject:
 
     __slots__ = (
         "_arguments",
+        "_bare",
         "_field",
         "_held",
         "_known",
         "_mode",
         "_name",
-        "_needs_arguments",
-        "_raw",
-        "_raw_chars",
         "_value",
         "begun",
         "state",
     )
 
-    def __init__(self, *, known: frozenset[str] | None = None, needs_arguments: bool = False) -> None:
+    def __init__(self, *, known: Container[str] | None = None, bare: bool = False) -> None:
         """
         Args:
             known: names that make it a call; None takes any.
-            needs_arguments: an object without them is no call.
+            bare: no mark says that this is a call: it has arguments, and no field that calls do not have.
         """
         self._known = known
-        self._needs_arguments = needs_arguments
+        self._bare = bare
         self._mode: Literal["start", "next", "field", "colon", "value"] = "start"
         self._field = ""
         self._name: str | None = None
@@ -53,27 +51,14 @@ class CallObject:
         self._value = JsonValue()
         self._held: list[str] = []
         """Text of the value at hand that is not passed on yet."""
-        self._raw: list[str] = []
-        self._raw_chars = 0
         self.begun = False
         """Whether it has been passed on as a call."""
         self.state: Literal["open", "done", "broken"] = "open"
 
-    @property
-    def raw(self) -> str:
-        """Everything read so far, as long as it is no call."""
-        return "".join(self._raw)
-
     def feed(self, text: str, at: int, found: list[Item]) -> int:
         """Read on from `at`; returns where reading stopped."""
-        start = at
         while at < len(text) and self.state == "open":
             at = self._read(text, at, found) if self._mode in ("field", "value") else self._between(text, at, found)
-        if not self.begun:
-            self._raw.append(text[start:at])
-            self._raw_chars += at - start
-            if self._raw_chars > _MOST_WAITING_CHARS and self.state == "open":
-                self.state = "broken"
         return at
 
     def _between(self, text: str, at: int, found: list[Item]) -> int:
@@ -111,6 +96,8 @@ class CallObject:
         over = self._value.state == "done"
         if self._mode == "field" and over:
             self._field, self._mode = _decoded("".join(self._held)) or "", "colon"
+            if self._bare and self._field not in _FIELDS:
+                self.state = "broken"
         elif self._mode == "value":
             self._take(found, over)
             if over:
@@ -152,13 +139,12 @@ class CallObject:
             assert self._name is not None, "a call began without a name"
             found.append(CallBegun(self._name))
             self.begun = True
-            self._raw.clear()
         found.append(Arguments(text))
 
     def _end(self, found: list[Item]) -> None:
         self.state = "done"
         if not self.begun:
-            if self._name is None or self._needs_arguments:
+            if self._name is None or self._bare:
                 self.state = "broken"
             else:
                 self._begin(found, "{}")

@@ -1,7 +1,6 @@
-"""Which formats a model speaks, by its card: what its chat template says, then what its architecture is.
+"""Which formats a model speaks, by its card: what its chat template says, else what its architecture is.
 
-The template is the better witness: it shows the marks to the model. The order of the tables is that of certainty,
-the most particular mark first.
+The template is the better witness, since it shows the model its own marks. It is read as text, never run for this.
 """
 
 from dataclasses import dataclass
@@ -10,12 +9,31 @@ from typing import Final
 from tandem.processor.parsers.ports import ReasoningFormat, ToolFormat
 from tandem.processor.parsers.registry import reasoning_format, tool_format
 
-_TOOL_MARKS: Final = ((("<tool_call>",), "hermes"),)
-"""Texts that a template of this format has, all of them."""
-_REASONING_MARKS: Final = (
-    (("[THINK]",), "mistral"),
-    (("<think>",), "qwen3"),
+_TOOL_MARKS: Final = (
+    (("<|channel|>", "<|message|>"), "harmony"),
+    (("<arg_key>",), "none"),  # GLM's calls, which look like Hermes' at first
+    (("<tool_call>", "<function="), "qwen3_coder"),
+    (("<tool_call>", "arguments"), "hermes"),
+    (("<｜tool▁calls▁begin｜>",), "deepseek_v3"),
+    (("[TOOL_CALLS]",), "mistral"),
+    (("func_name1(",), "pythonic"),
+    (("<|python_start|>",), "pythonic"),
+    (("<|python_tag|>",), "llama3_json"),
+    (("<|start_header_id|>", '"parameters": '), "llama3_json"),
 )
+"""Texts that a template has, all of them, and the format; the first that fits."""
+_REASONING_MARKS: Final = (
+    (("<|channel|>", "<|message|>"), "harmony"),
+    (("[THINK]",), "mistral"),
+    (("</think>",), "qwen3"),
+)
+_BY_ARCHITECTURE: Final = {
+    "GptOssForCausalLM": ("harmony", "harmony"),
+    "gpt_oss": ("harmony", "harmony"),
+    "Llama4ForConditionalGeneration": ("pythonic", "none"),
+    "llama4": ("pythonic", "none"),
+}
+"""Formats of calls and thoughts of models that have one form of each, whatever their template shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +57,13 @@ def formats_for(
     Raises:
         ConfigError: a setting names a format that is not there.
     """
+    by_architecture = next(
+        (_BY_ARCHITECTURE[one] for one in architectures if one in _BY_ARCHITECTURE), ("none", "none")
+    )
     if tools == "auto":
-        tools = _by_marks(template, _TOOL_MARKS) or "none"
+        tools = _by_marks(template, _TOOL_MARKS) or by_architecture[0]
     if reasoning == "auto":
-        reasoning = _by_marks(template, _REASONING_MARKS) or "none"
+        reasoning = _by_marks(template, _REASONING_MARKS) or by_architecture[1]
     return Formats(tool_format(tools), reasoning_format(reasoning))
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from tandem.processor.parsers.call_object import CallObject
 from tandem.processor.parsers.marked import MarkedReader
-from tandem.processor.parsers.ports import Item, ToolFormat
+from tandem.processor.parsers.ports import ToolFormat
 
 OPEN: Final = "<tool_call>"
 CLOSE: Final = "</tool_call>"
@@ -20,29 +20,29 @@ class HermesReader(MarkedReader):
 
     def __init__(self) -> None:
         super().__init__((OPEN, CLOSE))
-        self._call = CallObject()
+        self._object = CallObject()
         self._unclosed = False
         """The last call's closing tag is still to come."""
 
     def _marked(self, mark: str) -> Callable[[], bool]:
         if mark == OPEN:
-            self._call, self._unclosed = CallObject(), False
-            return self._object
+            self._object, self._unclosed = CallObject(), False
+            return self._in_object
         if not self._unclosed:
             self._found.text(mark)
+        self._begin_raw()
         self._unclosed = False
         return self._prose
 
-    def _object(self) -> bool:
-        items: list[Item] = []
-        self._at = self._call.feed(self._text, self._at, items)
-        self._found.calls(items)
-        if self._call.state == "open":
+    def _in_object(self) -> bool:
+        self._call_object(self._object)
+        if self._object.state == "open":
             return False
-        if not self._call.begun:
-            self._no_call()
-        elif self._call.state == "done":
-            self._unclosed, self._state = True, self._prose
+        if not self._object.begun:
+            return self._give_up()
+        self._unclosed = True
+        if self._object.state == "done":
+            self._state = self._prose
         else:
             self.malformed += 1
             self._state = self._broken
@@ -51,19 +51,9 @@ class HermesReader(MarkedReader):
     def _broken(self) -> bool:
         return self._arguments_until(CLOSE)
 
-    def _no_call(self) -> None:
-        """It is text after all."""
-        self.malformed += 1
-        self._found.text(OPEN + self._call.raw)
-        self._state = self._prose
-
-    def _end(self, rest: str) -> None:
-        if self._state == self._object and not self._call.begun:
-            self._no_call()
-        if self._state == self._prose:
-            self._found.text(rest)
-        elif self._state == self._broken:
-            self._found.arguments(rest)
+    def _end(self) -> None:
+        if self._state == self._broken:
+            self._rest_is_arguments()
 
 
 HERMES: Final = ToolFormat(name="hermes", reader=lambda _: HermesReader(), special_tokens=(OPEN, CLOSE))

@@ -4,9 +4,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import groupby
+from typing import Final
 
+from tandem.processor.parsers.call_object import CallObject
+from tandem.processor.parsers.json_value import JsonValue, skip_space
 from tandem.processor.parsers.ports import Arguments, CallBegun, Item
 from tandem.processor.stop import held_back
+
+MOST_NAME_CHARS: Final = 256
 
 
 class Found:
@@ -48,15 +53,6 @@ class Found:
             self._after_call = True
             self._items += items
 
-    def begin(self, name: str) -> None:
-        """A call begins."""
-        self.calls([CallBegun(name)])
-
-    def arguments(self, text: str) -> None:
-        """More of its arguments."""
-        if text:
-            self.calls([Arguments(text)])
-
     def close(self) -> None:
         """No text follows."""
         if self._space and not self._after_call:
@@ -84,7 +80,7 @@ class MarkedReader(ABC):
 
     A state is a method that reads what it can and says whether another state (or the same anew) may go on at once;
     False waits for more text. Only what is not certain yet stays in `_text`: nothing is looked at twice, beyond a
-    mark's length.
+    mark's length. What may turn out to be no call is kept in `_raw` until it is one.
     """
 
     def __init__(self, marks: tuple[str, ...]) -> None:
@@ -94,6 +90,7 @@ class MarkedReader(ABC):
         self._firsts = "".join({mark[0] for mark in marks})
         self._text = ""
         self._at = 0
+        self._raw: list[str] = []
         self._found = Found()
         self._state: Callable[[], bool] = self._prose
         self.malformed = 0
@@ -107,24 +104,29 @@ class MarkedReader(ABC):
     def feed(self, text: str) -> list[Item]:
         """See `ToolReader`."""
         self._text += text
-        while self._state():
-            pass
-        self._text, self._at = self._text[self._at :], 0
+        self._run()
         return self._found.taken()
 
     def close(self) -> list[Item]:
         """See `ToolReader`."""
-        self._end(self._rest())
+        self._end()
+        self._found.text("".join(self._raw) + self._text)
         self._found.close()
+        self._raw.clear()
+        self._text = ""
         return self._found.taken()
 
     @abstractmethod
     def _marked(self, mark: str) -> Callable[[], bool]:
-        """The state that follows after `mark`, which has been read."""
+        """The state that follows after `mark`, which has been read and stands in `_raw`."""
 
-    @abstractmethod
-    def _end(self, rest: str) -> None:
-        """The answer ends in the state at hand, with `rest` not read."""
+    def _end(self) -> None:  # noqa: B027 - most readers have nothing to do here
+        """The answer is over. What is still in `_raw` and `_text` afterwards is text."""
+
+    def _run(self) -> None:
+        while self._state():
+            pass
+        self._text, self._at = self._text[self._at :], 0
 
     def _prose(self) -> bool:
         mark = self._pattern.search(self._text, self._at)
@@ -134,29 +136,96 @@ class MarkedReader(ABC):
             self._at = sure
             return False
         self._found.text(self._text[self._at : mark.start()])
-        self._at = mark.end()
+        self._at = mark.start()
+        self._begin_raw()
+        self._keep(mark.end())
         self._state = self._marked(mark[0])
         return True
 
-    def _arguments_until(self, mark: str) -> bool:
-        """Pass everything up to `mark` on as arguments, whatever it is; then plain text follows."""
-        end = self._text.find(mark, self._at)
-        sure = end if end >= 0 else len(self._text) - held_back(self._text[self._at :], (mark,))
-        self._found.arguments(self._text[self._at : sure])
-        self._at = sure
-        if end < 0:
-            return False
-        self._at += len(mark)
-        self._state = self._prose
-        return True
+    # ── what may turn out to be no call ──────────────────────────────────────────────────────────
 
-    def _rest(self) -> str:
-        rest, self._text, self._at = self._text[self._at :], "", 0
-        return rest
+    def _begin_raw(self) -> None:
+        self._raw.clear()
+
+    def _keep(self, end: int) -> None:
+        """Read up to `end`, for now."""
+        self._raw.append(self._text[self._at : end])
+        self._at = end
+
+    def _skip_space(self) -> bool:
+        """Read white space, for now; False when nothing else is there yet."""
+        self._keep(skip_space(self._text, self._at))
+        return self._at < len(self._text)
 
     def _lookahead(self, mark: str) -> bool | None:
-        """Whether `mark` stands here: None when more text is needed to say."""
+        """Whether `mark` stands here; None when more text is needed to say."""
         if self._text.startswith(mark, self._at):
             return True
         here = self._text[self._at : self._at + len(mark)]
         return None if len(here) < len(mark) and mark.startswith(here) else False
+
+    def _word(self, pattern: re.Pattern[str]) -> str | None:
+        """Read a word whose characters `pattern` matches; None while it may go on. Too long a word is empty."""
+        found = pattern.match(self._text, self._at)
+        word = found[0] if found is not None else ""
+        if len(word) > MOST_NAME_CHARS:
+            return ""
+        if self._at + len(word) == len(self._text):
+            return None
+        self._keep(self._at + len(word))
+        return word
+
+    def _give_up(self, *, counted: bool = True) -> bool:
+        """It is text after all; what is still to be read may be anything.
+
+        Args:
+            counted: whether a mark said that it is a call.
+        """
+        self.malformed += counted
+        self._found.text("".join(self._raw))
+        self._begin_raw()
+        self._state = self._prose
+        return True
+
+    # ── calls ────────────────────────────────────────────────────────────────────────────────────
+
+    def _call_object(self, call: CallObject) -> None:
+        """Read more of `call`."""
+        items: list[Item] = []
+        at = call.feed(self._text, self._at, items)
+        if call.begun:
+            self._begin_raw()
+            self._found.calls(items)
+            self._at = at
+        else:
+            self._keep(at)
+
+    def _begin(self, name: str) -> None:
+        self._begin_raw()
+        self._found.calls([CallBegun(name)])
+
+    def _arguments(self, text: str) -> None:
+        if text:
+            self._found.calls([Arguments(text)])
+
+    def _read_value(self, value: JsonValue) -> None:
+        """Read more of the arguments that `value` follows."""
+        parts: list[str] = []
+        self._at = value.feed(self._text, self._at, parts)
+        self._arguments("".join(parts))
+
+    def _arguments_until(self, mark: str) -> bool:
+        """Pass everything up to `mark` on as arguments, whatever it is; then plain text goes on with `mark`."""
+        end = self._text.find(mark, self._at)
+        sure = end if end >= 0 else len(self._text) - held_back(self._text[self._at :], (mark,))
+        self._arguments(self._text[self._at : sure])
+        self._at = sure
+        if end < 0:
+            return False
+        self._state = self._prose
+        return True
+
+    def _rest_is_arguments(self) -> None:
+        """The answer ends inside arguments that are passed on as they come."""
+        self._arguments(self._text[self._at :])
+        self._text, self._at = "", 0

@@ -5,16 +5,41 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final, TypeVar
 
 from tandem.errors import ConfigError
+from tandem.processor.parsers.deepseek import DEEPSEEK_V3
+from tandem.processor.parsers.harmony import HARMONY, HARMONY_THOUGHTS
 from tandem.processor.parsers.hermes import HERMES
+from tandem.processor.parsers.llama3 import LLAMA3_JSON
+from tandem.processor.parsers.mistral import MISTRAL as MISTRAL_CALLS
 from tandem.processor.parsers.ports import ReasoningFormat, ToolFormat
+from tandem.processor.parsers.pythonic import PYTHONIC
+from tandem.processor.parsers.qwen3_coder import QWEN3_CODER
 from tandem.processor.parsers.thinking import DEEPSEEK_R1, MISTRAL, QWEN3
 
 TOOL_GROUP: Final = "tandem.tool_parsers"
 REASONING_GROUP: Final = "tandem.reasoning_parsers"
-_TOOLS: Final = {form.name: form for form in (HERMES,)}
-_REASONING: Final = {form.name: form for form in (QWEN3, DEEPSEEK_R1, MISTRAL)}
-_TOOL_ALIASES: Final = {"qwen3": "hermes", "qwen25": "hermes"}
-_REASONING_ALIASES: Final = {"deepseek_v3": "qwen3", "deepseek_v31": "qwen3", "magistral": "mistral"}
+_TOOLS: Final = {
+    form.name: form for form in (DEEPSEEK_V3, HARMONY, HERMES, LLAMA3_JSON, MISTRAL_CALLS, PYTHONIC, QWEN3_CODER)
+}
+_REASONING: Final = {form.name: form for form in (DEEPSEEK_R1, HARMONY_THOUGHTS, MISTRAL, QWEN3)}
+_TOOL_ALIASES: Final = {
+    "deepseek_v31": "deepseek_v3",
+    "gpt_oss": "harmony",
+    "llama4_json": "llama3_json",
+    "llama4_pythonic": "pythonic",
+    "openai": "harmony",
+    "qwen3": "hermes",
+    "qwen3_json": "hermes",
+    "qwen3_xml": "qwen3_coder",
+    "qwen25": "hermes",
+}
+"""What vLLM and others call them."""
+_REASONING_ALIASES: Final = {
+    "deepseek_v3": "qwen3",
+    "deepseek_v31": "qwen3",
+    "gpt_oss": "harmony",
+    "magistral": "mistral",
+    "openai_gptoss": "harmony",
+}
 
 _Format = TypeVar("_Format", ToolFormat, ReasoningFormat)
 
