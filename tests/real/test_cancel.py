@@ -21,7 +21,9 @@ async def cluster(nursery: Nursery) -> AsyncIterator[RealCluster]:
     async with a_real_cluster(
         nursery, block_size=32, max_model_len=4096, max_num_batched_tokens=64, kv_cache_memory_bytes=64 << 20
     ) as cluster:
-        await cluster.answer(a_request())  # the engines have met
+        await cluster.answer(
+            a_request(ignore_eos=True)
+        )  # the engines have met: KV moves for an answer of several tokens
         yield cluster
 
 

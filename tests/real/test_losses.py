@@ -100,7 +100,7 @@ async def test_between_the_hand_off_and_the_pull(cluster: RealCluster, met: bool
     request = a_request(max_tokens=20, ignore_eos=True)
     expected = await undisturbed(cluster, request)
     if met:
-        await cluster.answer(a_request(prompt=range(7, 90)))
+        await cluster.answer(a_request(prompt=range(7, 90), ignore_eos=True))
     await cluster.decode.hold("pull")
     answering = asyncio.create_task(cluster.answer(request))
     await cluster.decode.until_held("pull")
@@ -114,7 +114,7 @@ async def test_between_the_hand_off_and_the_pull(cluster: RealCluster, met: bool
 async def test_during_the_pull(cluster: RealCluster) -> None:
     request = a_request(max_tokens=20, ignore_eos=True)
     expected = await undisturbed(cluster, request)
-    await cluster.answer(a_request(prompt=range(7, 90)))  # the engines have met
+    await cluster.answer(a_request(prompt=range(7, 90), ignore_eos=True))  # the engines have met
     failures = (await cluster.decode.figures()).failures
     await cluster.decode.hold("pull")
     answering = asyncio.create_task(cluster.answer(request))
