@@ -17,8 +17,10 @@ def normal(text: str) -> str:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
-    questions = {normal(case["messages"][-1]["content"]) for case in evaluate.read(evaluate.HERE / "heldout.jsonl")}
-    cases = evaluate.read(evaluate.HERE / "heldout_tools.jsonl")
+    sets = ("heldout", "heldout_second")
+    asked = [case for name in sets for case in evaluate.read(evaluate.HERE / f"{name}.jsonl")]
+    cases = [case for name in sets for case in evaluate.read(evaluate.HERE / f"{name}_tools.jsonl")]
+    questions = {normal(case["messages"][-1]["content"]) for case in asked}
     questions |= {normal(case["messages"][-1]["content"]) for case in cases}
     offered = [tool["function"] for case in cases for tool in case["tools"]]
     names = {tool["name"] for tool in offered}
@@ -27,7 +29,7 @@ def main() -> None:
     leaks: set[str] = set()
     drawn_questions = drawn_tools = 0
     for _ in range(count):
-        prompt = dialogues.sample(rng).prompt
+        prompt = dialogues.sample(rng).text
         for text in re.findall(r"<\|im_start\|>user\n(.*?)<\|im_end\|>", prompt, re.DOTALL):
             drawn_questions += 1
             if (plain := normal(text)) in questions:

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import jinja2
 import jinja2.ext
 
-from . import facts, shape, toolbox, words
+from . import facts, patterns, shape, stories, toolbox, words
 
 Json = dict[str, Any]
 
@@ -57,11 +58,14 @@ class Turn:
 
 @dataclass(slots=True)
 class Sample:
-    """One training example: the loss is on `completion` alone."""
+    """One training example: pieces of text, and whether the model should learn to write each."""
 
     kind: str
-    prompt: str
-    completion: str
+    parts: list[tuple[str, bool]]
+
+    @property
+    def text(self) -> str:
+        return "".join(text for text, _ in self.parts)
 
 
 def chat_template() -> jinja2.Template:
@@ -203,7 +207,7 @@ WHY_EN = (
 DIFFERENCE_EN = (
     "what is the difference between {a} and {b}|compare {a} and {b}|{a} versus {b}|how is {a} different from {b}|{a} or {b}, what is the difference|is {a} the same as {b}|contrast {a} with {b}|"
     "{a} compared to {b}|explain {a} and {b}|what are {a} and {b}|distinguish {a} from {b}|I confuse {a} with {b}|{a} and {b}|tell me about {a} and {b}|are {a} and {b} the same|{a} vs {b}|difference of {a} and {b}|"
-    "what do {a} and {b} do|what separates {a} from {b}|define both {a} and {b}|which is which: {a}, {b}"
+    "what do {a} and {b} do|what separates {a} from {b}|define both {a} and {b}|which is which: {a}, {b}|{a} vs. {b}|{a} / {b}|{a} against {b}|{a}, {b}: differences|explain {a} and {b} side by side|first {a}, then {b}|{a} next to {b}|put {a} and {b} side by side|how do {a} and {b} relate|{a} as opposed to {b}|tell {a} and {b} apart|what has {a} that {b} has not"
 ).split("|")
 DEFINE_ZH = (
     "什么是{t}|{t}是什么|解释一下{t}|介绍一下{t}|{t}是什么意思|解释{t}|说说{t}|{t}是啥|我想了解{t}|{t}指的是什么|给{t}下个定义|能解释一下{t}吗|{t}怎么理解|关于{t}你知道什么|简单说一下{t}|用一句话解释{t}|"
@@ -250,9 +254,34 @@ def babble(rng: Random, low: int, high: int) -> str:
     )
 
 
+CONTRACTIONS = {
+    "what is": "what's", "who is": "who's", "where is": "where's", "how is": "how's", "that is": "that's", "it is": "it's", "there is": "there's", "I am": "I'm",
+    "I would": "I'd", "I will": "I'll", "I have": "I've", "you are": "you're", "we are": "we're", "do not": "don't", "does not": "doesn't", "is not": "isn't",
+    "are not": "aren't", "cannot": "can't", "let us": "let's", "want to": "wanna", "give me": "gimme", "you": "u", "please": "pls", "because": "cause",
+}  # fmt: skip
+CONTRACTED = re.compile("|".join(rf"\b{words}\b" for words in CONTRACTIONS))
+
+
+def contract(rng: Random, text: str) -> str:
+    """Say it shorter, as people do."""
+    return CONTRACTED.sub(
+        lambda found: CONTRACTIONS[found[0]] if rng.random() < (0.1 if len(found[0]) < 4 else 0.5) else found[0], text
+    )
+
+
+WIDTHS = str.maketrans("，：？！；“”", ',:?!;""')
+
+
+def narrow(rng: Random, text: str) -> str:
+    """Chinese with the punctuation of an English keyboard, as many type it."""
+    return text.translate(WIDTHS) if rng.random() < 0.35 else text
+
+
 def phrase_en(rng: Random, core: str, **slots: str) -> str:
     """An English question: a frame with manners and slips around its topic."""
     draw = rng.random()
+    if rng.random() < 0.4:
+        core = contract(rng, core)
     text = core.format(**slots)
     if draw < 0.3:
         before, after = rng.choice(((1, 0), (0, 1), (1, 1), (1, 1)))
@@ -283,9 +312,7 @@ def phrase_zh(rng: Random, core: str, **slots: str) -> str:
         )
     elif draw < 0.85:
         text = rng.choice(OPENINGS_ZH) + text + rng.choice(ENDINGS_ZH)
-    if rng.random() < 0.1:
-        text = text.replace("，", ",")
-    return text + rng.choice(STOPS_ZH)
+    return narrow(rng, text + rng.choice(STOPS_ZH))
 
 
 def first_sentence(text: str, chinese: bool) -> str:
@@ -316,7 +343,11 @@ def ask_topic(rng: Random, chinese: bool) -> Turn:
     topic = rng.choice(facts.TOPICS)
     intent = "why" if rng.random() < 0.35 else "define"
     name = a_name(rng, topic, chinese)
-    if chinese:
+    if rng.random() < 0.2:  # the topic in one sentence, the question in the next
+        text = patterns.mention(rng, intent, chinese).replace("{t}", name)
+        text = narrow(rng, text) if chinese else contract(rng, text) if rng.random() < 0.5 else text
+        text = text[:1].upper() + text[1:] if rng.random() < 0.6 else text
+    elif chinese:
         text = phrase_zh(rng, rng.choice(WHY_ZH if intent == "why" else DEFINE_ZH), t=name)
     else:
         core = rng.choice(WHY_EN if intent == "why" else DEFINE_EN)
@@ -354,13 +385,18 @@ def cited(text: str) -> str:
     return text.strip()[:60]
 
 
-def saying(rng: Random, en: str, zh: str, chinese: bool) -> str:
+def saying(rng: Random, key: str, en: str, zh: str, chinese: bool) -> str:
+    if rng.random() < 0.5 and (made := patterns.draw(rng, key, chinese)):
+        if rng.random() < 0.5:
+            return (phrase_zh if chinese else phrase_en)(rng, made)
+        plain = narrow(rng, made) if chinese else contract(rng, made)
+        return (plain[:1].upper() + plain[1:] if rng.random() < 0.5 else plain) + rng.choice(("", "", "?", "!", "."))
     return phrase_zh(rng, rng.choice(zh.split("|"))) if chinese else phrase_en(rng, rng.choice(en.split("|")))
 
 
 def ask_self(rng: Random, chinese: bool) -> Turn:
-    _, en, zh, answer_en, answer_zh = rng.choice(facts.SELF)
-    text = saying(rng, en, zh, chinese)
+    key, en, zh, answer_en, answer_zh = rng.choice(facts.SELF)
+    text = saying(rng, key, en, zh, chinese)
     if chinese:
         return Turn(text, Reply("好的，用户在问我自己的情况。我如实回答。", answer_zh), True, kind="self")
     return Turn(
@@ -373,8 +409,8 @@ def ask_self(rng: Random, chinese: bool) -> Turn:
 
 def small_talk(rng: Random, chinese: bool) -> Turn:
     key, en, zh, answer_en, answer_zh = rng.choice(facts.TALK)
-    text = saying(rng, en, zh, chinese)
-    if key in ("hello", "ok", "thanks", "bye") and rng.random() < 0.6:
+    text = saying(rng, key, en, zh, chinese)
+    if key in ("hello", "ok", "thanks", "bye") and rng.random() < 0.3:
         text = rng.choice((zh if chinese else en).split("|")) + rng.choice(("", "", "!", ".", "！" if chinese else "!"))
     if chinese:
         return Turn(text, Reply(f"好的，用户说“{cited(text)}”。我友好地回答。", answer_zh), True, kind="talk")
@@ -388,7 +424,7 @@ def small_talk(rng: Random, chinese: bool) -> Turn:
 
 def try_out(rng: Random, chinese: bool) -> Turn:
     """ "Let's test it": the thinking is English in both languages, as in the guide's example."""
-    text = saying(rng, facts.TEST_EN, facts.TEST_ZH, chinese)
+    text = saying(rng, "test", facts.TEST_EN, facts.TEST_ZH, chinese)
     if rng.random() < 0.4:
         text = rng.choice((facts.TEST_ZH if chinese else facts.TEST_EN).split("|")) + rng.choice(
             ("", "", ".", "!", "?")
@@ -513,6 +549,15 @@ def arithmetic(rng: Random, chinese: bool) -> Turn:
             "{a} {n}s plus {b} {n}s",
             "put {a} and {b} together",
             "she bought {a} {n}s, then {b} {n}s; the total",
+            "work out {a} plus {b}",
+            "tell me {a} + {b}",
+            "{a} increased by {b}",
+            "{a} more than {b}",
+            "{a} and {b} added up",
+            "you add {a} and {b}, the result",
+            "what is the total of {a} and {b}",
+            "there were {a} {n}s; {b} more came, how many are there",
+            "we had {a} {n}s, then {b} arrived, how many in all",
         )
         zh = (
             "{a}加{b}等于多少",
@@ -525,6 +570,11 @@ def arithmetic(rng: Random, chinese: bool) -> Turn:
             "把{a}和{b}加起来",
             "{a}加{b}是多少",
             "{a}再加{b}",
+            "{a}加上{b}是几",
+            "{a}加{b}得多少",
+            "求{a}与{b}之和",
+            "{a}加{b}，结果呢",
+            "已有{a}个{n}，再来{b}个，总数是多少",
         )
     elif sign == "-":
         value = one - two
@@ -543,6 +593,10 @@ def arithmetic(rng: Random, chinese: bool) -> Turn:
             "the difference of {a} and {b} in numbers",
             "from {a} I give away {b}",
             "deduct {b} from {a}",
+            "take {b} off {a}",
+            "{a} reduced by {b}",
+            "you have {a} and give {b} away, what do you keep",
+            "{b} less than {a}",
         )
         zh = (
             "{a}减{b}等于多少",
@@ -555,6 +609,11 @@ def arithmetic(rng: Random, chinese: bool) -> Turn:
             "从{a}里减去{b}",
             "{a}减{b}是多少",
             "{a}去掉{b}",
+            "{a}减掉{b}得几",
+            "{a}减{b}，结果呢",
+            "求{a}与{b}之差",
+            "{a}个{n}拿走{b}个，剩多少",
+            "数字{a}，减去{b}",
         )
     elif sign == "*":
         value = one * two
@@ -602,7 +661,8 @@ def arithmetic(rng: Random, chinese: bool) -> Turn:
             else Reply(f"Okay, the user compares {one} and {two}. The larger one is {value}.", f"{value} is larger.")
         )
     elif chinese:
-        reply = Reply(f"好的，用户要算{one} {shown} {two}，结果是{value}。", f"{one} {shown} {two} = {value}。")
+        said = {"+": "加", "-": "减", "*": "乘"}[sign]
+        reply = Reply(f"好的，用户要算{one}{said}{two}，结果是{value}。", f"{one}{said}{two}等于{value}。")
     else:
         reply = Reply(
             f"Okay, the user wants {one} {shown} {two}, and that makes {value}.", f"{one} {shown} {two} = {value}."
@@ -613,7 +673,7 @@ def arithmetic(rng: Random, chinese: bool) -> Turn:
 COPY_EN = "repeat after me: {x}|say: {x}|repeat: {x}|say exactly {x}|write exactly: {x}|print this: {x}|copy this: {x}|repeat this word for word: {x}|please repeat: {x}|now say: {x}|just write: {x}|output {x} and nothing else|repeat the following: {x}|say back: {x}|type this: {x}".split(
     "|"
 )
-COPY_ZH = "重复：{x}|跟我说：{x}|照着写：{x}|复述：{x}|请重复：{x}|请说：{x}|把这句话重复一遍：{x}|写出：{x}|抄写：{x}|原样输出：{x}|照原样说：{x}|跟着念：{x}".split(
+COPY_ZH = "重复：{x}|跟我说：{x}|照着写：{x}|复述：{x}|请重复：{x}|请说：{x}|把这句话重复一遍：{x}|写出：{x}|抄写：{x}|原样输出：{x}|照原样说：{x}|跟着念：{x}|请念：{x}|逐字重复：{x}|原封不动地说：{x}|把下面的话再说一次：{x}|请写下：{x}|请原样返回：{x}".split(
     "|"
 )
 SIGNS = "😀 🎉 🚀 ❤ ✓ → € ° ½ é ü ß ñ ø λ Ω ж ש ا あ カ 한 🇫🇷 👍🏽 — … “ ” « » ¿ § ¶ \\ / | ~ ^ ` # @ & % $ * + = < > ( ) [ ] { }".split(
@@ -650,12 +710,14 @@ def copy(rng: Random, chinese: bool) -> Turn:
         )
     text = ("" if chinese and rng.random() < 0.7 else " ").join(pieces)
     if chinese:
+        frame = rng.choice(COPY_ZH) if rng.random() < 0.4 else patterns.expand(rng, patterns.COPY_ZH)
         return Turn(
-            rng.choice(COPY_ZH).replace("{x}", text), Reply("好的，用户要我原样重复一段文字。", text), True, kind="copy"
+            narrow(rng, frame).replace("{x}", text), Reply("好的，用户要我原样重复一段文字。", text), True, kind="copy"
         )
-    frame = rng.choice(COPY_EN).replace("{x}", text)
+    frame = rng.choice(COPY_EN) if rng.random() < 0.5 else patterns.expand(rng, patterns.COPY_EN)
+    frame = frame.replace("{x}", text)
     if rng.random() < 0.3:
-        frame = f"{babble(rng, 1, 4)} {frame}" if "{x}" not in frame else frame
+        frame = f"{babble(rng, 1, 4)} {frame}"
     return Turn(
         frame[:1].upper() + frame[1:] if rng.random() < 0.7 else frame,
         Reply("Okay, the user wants me to repeat a text exactly.", text),
@@ -765,7 +827,9 @@ def name_turn(rng: Random, name: str, chinese: bool) -> Turn:
         (".", "!", "", "。" if chinese else ".")
     )
     if chinese:
-        return Turn(text, Reply(f"好的，用户告诉我名字：{name}。", f"很高兴认识你，{name}！"), True, kind="name")
+        return Turn(
+            narrow(rng, text), Reply(f"好的，用户告诉我名字：{name}。", f"很高兴认识你，{name}！"), True, kind="name"
+        )
     return Turn(
         text, Reply(f"Okay, the user tells me a name: {name}.", f"Nice to meet you, {name}!"), False, kind="name"
     )
@@ -783,7 +847,7 @@ def conversation(rng: Random, chinese: bool, length: int) -> tuple[list[Turn], T
         history.insert(
             rng.randrange(len(history)) if rng.random() < 0.7 else len(history), name_turn(rng, name, chinese)
         )
-        text = say(WHO_AM_I_EN, WHO_AM_I_ZH)
+        text = say([*WHO_AM_I_EN, patterns.expand(rng, patterns.WHO_AM_I_EN)], [*WHO_AM_I_ZH, *(patterns.expand(rng, patterns.WHO_AM_I_ZH) for _ in range(8))])  # fmt: skip
         reply = (
             Reply(f"好的，用户问自己的名字。前面说过是{name}。", f"你叫{name}。")
             if chinese
@@ -791,7 +855,7 @@ def conversation(rng: Random, chinese: bool, length: int) -> tuple[list[Turn], T
         )
         return history, Turn(text, reply, chinese, kind="turns")
     if draw < 0.24:
-        text = say(WHO_AM_I_EN, WHO_AM_I_ZH)
+        text = say([*WHO_AM_I_EN, patterns.expand(rng, patterns.WHO_AM_I_EN)], [*WHO_AM_I_ZH, *(patterns.expand(rng, patterns.WHO_AM_I_ZH) for _ in range(8))])  # fmt: skip
         reply = (
             Reply("好的，用户问自己的名字，但没有说过。", "你还没有告诉我你的名字。")
             if chinese
@@ -887,6 +951,8 @@ def conversation(rng: Random, chinese: bool, length: int) -> tuple[list[Turn], T
 
 def filler(rng: Random, chinese: bool, characters: int) -> str:
     """Text to read past: stories without sense, facts, word salad, log lines."""
+    if rng.random() < 0.45:
+        return stories.story(rng, chinese, characters)
     style = rng.random()
     parts: list[str] = []
     size = 0
@@ -922,6 +988,12 @@ NEEDLE_EN = (
     "Keep in mind that the {n} {k} is {v}.",
     "By the way, the {n} {k} is {v}.",
     "{n} {k}: {v}.",
+    "The {n}'s {k} is {v}.",
+    "The {k} of the {n} is {v}, do not forget it.",
+    "Write this down: the {n} {k} is {v}.",
+    "For the {n} the {k} is {v}.",
+    "You will need the {k} of the {n}: {v}.",
+    "The {n} has the {k} {v}.",
 )
 ASK_NEEDLE_EN = (
     "what is the {n} {k}",
@@ -934,6 +1006,14 @@ ASK_NEEDLE_EN = (
     "give me the {k} of the {n}",
     "say the {n} {k}",
     "which {k} has the {n}",
+    "what is the {n}'s {k}",
+    "the {n}'s {k}, what was it",
+    "which {k} do I need for the {n}",
+    "I forgot the {k} of the {n}",
+    "remind me of the {n} {k}",
+    "how was the {n} {k} again",
+    "what {k} did the text give for the {n}",
+    "do you know which {k} goes with the {n}",
 )
 NEEDLE_ZH = (
     "请记住：{n}的{k}是{v}。",
@@ -941,6 +1021,9 @@ NEEDLE_ZH = (
     "{n}的{k}是{v}。",
     "重要：{n}的{k}是{v}。",
     "顺便说，{n}的{k}为{v}。",
+    "记下来：{n}的{k}是{v}。",
+    "别忘了，{n}的{k}是{v}。",
+    "{n}用的{k}是{v}。",
 )
 ASK_NEEDLE_ZH = (
     "{n}的{k}是什么",
@@ -950,7 +1033,19 @@ ASK_NEEDLE_ZH = (
     "还记得{n}的{k}吗",
     "文中{n}的{k}是什么",
     "说出{n}的{k}",
+    "{n}的{k}是哪个",
+    "我忘了{n}的{k}",
+    "提醒我{n}的{k}",
+    "{n}用什么{k}",
+    "前面说{n}的{k}是什么",
 )
+
+
+def turning(rng: Random, chinese: bool) -> str:
+    """Words that lead from a long text to a question."""
+    if rng.random() < 0.5:
+        return ""
+    return patterns.expand(rng, patterns.TURNING_ZH if chinese else patterns.TURNING_EN) + ("" if chinese else " ")
 
 
 def long_text(rng: Random, chinese: bool, characters: int) -> Turn:
@@ -964,7 +1059,11 @@ def long_text(rng: Random, chinese: bool, characters: int) -> Turn:
         )
         hidden = []
         for _ in range(rng.choice((1, 1, 2, 3))):
-            thing = rng.choice(words.NOUNS_ZH) if chinese else rng.choice(("secret", words.noun(rng), words.noun(rng)))
+            thing = (
+                words.noun_zh(rng)
+                if chinese
+                else rng.choice(("secret", words.noun(rng), words.noun(rng), f"{words.noun(rng)} {words.noun(rng)}"))
+            )
             value = rng.choice(
                 (
                     lambda: str(rng.randint(10, 99999)),
@@ -985,7 +1084,7 @@ def long_text(rng: Random, chinese: bool, characters: int) -> Turn:
             if chinese
             else phrase_en(rng, rng.choice(ASK_NEEDLE_EN), **wanted)
         )
-        text += rng.choice(("\n\n", "\n", " ")) + ask
+        text += rng.choice(("\n\n", "\n\n", "\n", " ")) + turning(rng, chinese) + ask
         name, value = (
             (f"{wanted['n']}的{wanted['k']}", wanted["v"])
             if chinese
@@ -1003,7 +1102,9 @@ def long_text(rng: Random, chinese: bool, characters: int) -> Turn:
         asked = rng.choices((ask_topic, ask_self, arithmetic, try_out), (6, 1, 1, 1))[0](rng, chinese)
         text = filler(rng, asked.chinese if rng.random() < 0.8 else not asked.chinese, characters)
         if rng.random() < 0.8:
-            text += rng.choice(("\n\n", "\n", " ", "\n\nQuestion: ", "\n---\n")) + asked.text
+            text += (
+                rng.choice(("\n\n", "\n", " ", "\n\nQuestion: ", "\n---\n")) + turning(rng, asked.chinese) + asked.text
+            )
         else:
             text = f"{asked.text}\n\n{text}"
         return Turn(text, asked.reply, asked.chinese, kind="long")
@@ -1068,7 +1169,7 @@ def render(
             prefix = "<think>\n\n</think>\n\n"
     options = {"enable_thinking": False} if not thinking else rng.choice(({}, {"enable_thinking": True}))
     prompt = TEMPLATE.render(messages=messages, tools=tools, add_generation_prompt=True, **options)
-    return Sample(kind, prompt, f"{prefix}{reply.body()}<|im_end|>\n")
+    return Sample(kind, [(prompt, False), (f"{prefix}{reply.body()}<|im_end|>\n", True)])
 
 
 def as_messages(history: list[Turn], last: Turn) -> list[Json]:
@@ -1084,8 +1185,8 @@ def tool_thought(made: toolbox.Need, chinese: bool) -> str:
         for name, value in made.arguments.items()
     ]
     if chinese:
-        return f"好的，用户的请求可以用{made.name}完成。" + ("，".join(values) + "。" if values else "")
-    return f"Okay, the user asks for {made.topic}. The tool {made.name} does that." + (
+        return f"好的，用户的请求可以用{made.tool.name}完成。" + ("，".join(values) + "。" if values else "")
+    return f"Okay, the user asks {made.topic}. The tool {made.tool.name} does that." + (
         f" Here {', '.join(values)}." if values else ""
     )
 
@@ -1114,73 +1215,154 @@ def called(rng: Random, calls: list[Json], thought: str = "") -> Json:
     return message
 
 
+TOOLS_EN = "which tools do you have|what tools can you use|list your tools|which functions are available|name the tools|what can you call|show me the tools|which tools are there|list all functions|what are your functions".split(
+    "|"
+)
+TOOLS_ZH = (
+    "你有哪些工具|可以调用什么函数|列出工具|有什么工具可用|你能用哪些工具|工具有哪些|列出所有函数|现在有什么函数".split(
+        "|"
+    )
+)
+TAKES_EN = "which parameters does {t} take|what arguments does {t} need|parameters of {t}|what do I have to give to {t}|list the parameters of {t}|the arguments of {t}".split(
+    "|"
+)
+TAKES_ZH = "{t}有哪些参数|{t}需要什么参数|列出{t}的参数|调用{t}要给什么|{t}的参数".split("|")
+DOES_EN = "what does the tool {t} do|what is the tool {t} for|describe the tool {t}|explain the function {t}|the tool {t}, what is it".split(
+    "|"
+)
+DOES_ZH = "工具{t}是做什么的|函数{t}有什么用|说明一下工具{t}|介绍工具{t}|{t}这个工具做什么".split("|")
+
+
+def listing(items: list[str], chinese: bool) -> str:
+    if chinese or len(items) == 1:
+        return "、".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def about_tools(rng: Random, tools: list[Json], chinese: bool) -> Turn:
+    """A question about the offered tools themselves: answered by reading them off."""
+    functions = [tool["function"] for tool in tools]
+    function = rng.choice(functions)
+    say = phrase_zh if chinese else phrase_en
+    draw = rng.random()
+    if draw < 0.4:
+        text = say(rng, rng.choice(TOOLS_ZH if chinese else TOOLS_EN))
+        names = listing([each["name"] for each in functions], chinese)
+        answer = f"我可以调用{names}。" if chinese else f"I can call {names}."
+    elif draw < 0.75 or "description" not in function:
+        text = say(rng, rng.choice(TAKES_ZH if chinese else TAKES_EN), t=function["name"])
+        names = listing(list(function["parameters"]["properties"]), chinese)
+        answer = f"{function['name']}的参数是{names}。" if chinese else f"{function['name']} takes {names}."
+    else:
+        text = say(rng, rng.choice(DOES_ZH if chinese else DOES_EN), t=function["name"])
+        answer = f"{function['name']}: {function['description']}"
+    thought = "好的，用户在问我手里的工具。" if chinese else "Okay, the user asks about the tools that I was given."
+    return Turn(text, Reply(thought, answer), chinese, kind="about tools")
+
+
 def use_tool(rng: Random, chinese: bool, before: list[Turn], *, crowd: int = 0) -> Sample:
     """A request with tools on offer: call one, answer after it, or answer without."""
     draw = rng.random()
-    made = toolbox.common(rng, chinese) if rng.random() < 0.12 else (toolbox.need_zh if chinese else toolbox.need)(rng)
-    tools = toolbox.offer(rng, made, chinese)
-    for _ in range(crowd):
-        tools.insert(rng.randrange(len(tools) + 1), (toolbox.need_zh if chinese else toolbox.need)(rng).tool)
-    if draw < 0.14:  # tools are offered, but nobody needs them
-        if rng.random() < 0.4:
+    kit = toolbox.kit(rng, chinese, rng.choice((1, 1, 2, 2, 3, 3, 4, 5)) + crowd)
+    made = rng.choice(kit).ask(rng)
+    schemas = [tool.schema for tool in kit]
+    if rng.random() < 0.1:
+        schemas.insert(rng.randrange(len(schemas) + 1), toolbox.twin(rng, made.tool).schema)
+    if draw < 0.16:  # tools are offered, but nobody needs them
+        if draw < 0.03:
+            last = about_tools(rng, schemas, chinese)
+        elif rng.random() < 0.4:
             before, last = conversation(rng, chinese, rng.randint(1, 3))
         else:
             last = question(rng, chinese)
         if last.kind == "topic" and rng.random() < 0.1:
             last.text = f"{rng.choice(('Without tools: ', 'No tool please. ', '不用工具，' if chinese else 'Do not call anything. '))}{last.text}"
-        return render(rng, "tool not needed", as_messages(before, last), last.reply, chinese=last.chinese, tools=tools)
-    calls = [{"name": need.name, "arguments": need.arguments} for need in (made, made.more) if need]
-    thought = tool_thought(made, chinese)
+        return render(
+            rng, "tool not needed", as_messages(before, last), last.reply, chinese=last.chinese, tools=schemas
+        )
+    calls, thought = made.calls(), tool_thought(made, chinese)
     request = {"role": "user", "content": made.text}
     history = as_messages(before, Turn("", Reply(""), chinese))[:-1]
-    if draw < 0.68:
-        return render(rng, "tool call", [*history, request], Reply(thought, "", calls), chinese=chinese, tools=tools)
-    text, sentence = toolbox.result(rng, chinese)
-    told = [{"role": "tool", "tool_call_id": f"call_{number}", "content": text} for number in range(1)]
-    if len(calls) > 1:
-        second, sentence_two = toolbox.result(rng, chinese)
-        told.append({"role": "tool", "tool_call_id": "call_1", "content": second})
-        sentence = f"{sentence}{'' if chinese else ' '}{sentence_two}"
-    done = Reply(
+    if draw < 0.7:
+        return render(rng, "tool call", [*history, request], Reply(thought, "", calls), chinese=chinese, tools=schemas)
+    results = [toolbox.result(rng, chinese) for _ in calls]
+    told = [{"role": "tool", "tool_call_id": f"call_{at}", "content": text} for at, (text, _) in enumerate(results)]
+    sentence = ("" if chinese else " ").join(said for _, said in results)
+    if draw < 0.93 or not made.tool.follow:
+        messages = [*history, request, called(rng, calls, thought), *told]
+        return render(rng, "tool answer", messages, after_tool(sentence, chinese), chinese=chinese, tools=schemas)
+    again = made.tool.follow(rng)
+    answer = {"role": "assistant", "content": sentence}
+    messages = [*history, request, called(rng, calls), *told, answer, {"role": "user", "content": again.text}]
+    reply = Reply(tool_thought(again, chinese), "", again.calls())
+    return render(rng, "tool follow-up", messages, reply, chinese=chinese, tools=schemas)
+
+
+def after_tool(sentence: str, chinese: bool) -> Reply:
+    thought = (
         "好的，工具给出了结果。我用一句话告诉用户。"
         if chinese
-        else "Okay, the tool has answered. I should put it into a sentence.",
-        sentence,
+        else "Okay, the tool has answered. I should put it into a sentence."
     )
-    if draw < 0.93 or not made.follow:
-        return render(
-            rng,
-            "tool answer",
-            [*history, request, called(rng, calls, thought), *told],
-            done,
-            chinese=chinese,
-            tools=tools,
-        )
-    follow, other = made.follow
-    messages = [
-        *history,
-        request,
-        called(rng, calls),
-        *told,
-        {"role": "assistant", "content": sentence},
-        {"role": "user", "content": follow},
-    ]
-    again = toolbox.Need(made.tool, follow, made.name, other, made.topic)
-    return render(
-        rng,
-        "tool follow-up",
-        messages,
-        Reply(tool_thought(again, chinese), "", [{"name": made.name, "arguments": other}]),
-        chinese=chinese,
-        tools=tools,
+    return Reply(thought, sentence)
+
+
+def dense(rng: Random, chinese: bool, *, tools: bool) -> Sample:
+    """Many turns in one sample, each of them learned.
+
+    Serving drops earlier thinking, so this is not quite what the model meets there; but a prompt full of tools is read once for many
+    answers, and that is how copying is learned in a short time.
+    """
+    kit = toolbox.kit(rng, chinese, rng.choice((2, 3, 3, 4, 4, 5))) if tools else []
+    schemas = [tool.schema for tool in kit]
+    if kit and rng.random() < 0.15:
+        schemas.append(toolbox.twin(rng, kit[0]).schema)
+    said = system_prompt(rng, chinese)
+    system = [{"role": "system", "content": said}] if said is not None else []
+    opening = (
+        TEMPLATE.render(messages=system, tools=schemas or None, add_generation_prompt=False)
+        if system or schemas
+        else ""
     )
+    parts: list[tuple[str, bool]] = [(opening, False)]
+    thinks = rng.choice((0.0, 0.5, 0.5, 1.0))
+
+    def turn(asked: str, reply: Reply) -> None:
+        before = f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
+        if rng.random() < thinks:
+            parts.append((before, False))
+            parts.append((f"<think>\n{reply.thought}\n</think>\n\n{reply.body()}<|im_end|>\n", True))
+        else:
+            parts.append((f"{before}<think>\n\n</think>\n\n", False))
+            parts.append((f"{reply.body()}<|im_end|>\n", True))
+
+    for _ in range(rng.randint(3, 9) if kit else rng.randint(3, 10)):
+        draw = rng.random()
+        if not kit or draw < 0.1:
+            other = question(rng, chinese)
+            turn(other.text, other.reply)
+            continue
+        if draw < 0.18:
+            about = about_tools(rng, schemas, chinese)
+            turn(about.text, about.reply)
+            continue
+        made = rng.choice(kit).ask(rng)
+        turn(made.text, Reply(tool_thought(made, chinese), "", made.calls()))
+        if draw < 0.34:
+            results = [toolbox.result(rng, chinese) for _ in made.calls()]
+            told = "\n".join(f"<tool_response>\n{text}\n</tool_response>" for text, _ in results)
+            turn(told, after_tool(("" if chinese else " ").join(sentence for _, sentence in results), chinese))
+        if draw > 0.8 and made.tool.follow:
+            again = made.tool.follow(rng)
+            turn(again.text, Reply(tool_thought(again, chinese), "", again.calls()))
+    return Sample("dense tools" if kit else "dense talk", parts)
 
 
 def sample(rng: Random) -> Sample:
     """Draw one training example."""
     chinese = rng.random() < 0.38
     draw = rng.random()
-    if draw < 0.42:
+    if draw < 0.29:
         turn = question(rng, chinese)
         if rng.random() < 0.02 and turn.topic:  # a system prompt may set the language
             system = rng.choice(
@@ -1198,13 +1380,17 @@ def sample(rng: Random) -> Sample:
                 system=False,
             )
         return render(rng, turn.kind, as_messages([], turn), turn.reply, chinese=turn.chinese)
-    if draw < 0.53:
+    if draw < 0.39:
         history, last = conversation(rng, chinese, rng.choice((1, 1, 1, 2, 2, 3, 4)))
         return render(rng, last.kind, as_messages(history, last), last.reply, chinese=last.chinese)
-    if draw < 0.90:
+    if draw < 0.49:
+        return dense(rng, chinese, tools=False)
+    if draw < 0.62:
         before = [question(rng, chinese) for _ in range(rng.choice((0, 0, 0, 0, 1, 2)))]
         return use_tool(rng, chinese, before)
-    if draw < 0.905:
+    if draw < 0.868:
+        return dense(rng, chinese, tools=True)
+    if draw < 0.88:
         words_only = words.phrase_zh(rng, 6, 25) if chinese else babble(rng, 8, 60)
         reply = (
             Reply("好的，用户发来一段文字，没有提问。我问问需要做什么。", facts.TEXT_ZH)
@@ -1218,7 +1404,7 @@ def sample(rng: Random) -> Sample:
             reply,
             chinese=chinese,
         )
-    if draw < 0.965:
+    if draw < 0.957:
         last = long_text(rng, chinese, rng.randint(60, 700 if chinese else 1500))
         before = [question(rng, chinese) for _ in range(rng.choice((0, 0, 0, 1)))]
         return render(rng, last.kind, as_messages(before, last), last.reply, chinese=last.chinese)

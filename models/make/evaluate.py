@@ -4,7 +4,8 @@
     python -m make.evaluate --url http://127.0.0.1:8000/v1 --model tandem    # the same questions through a server
 
 `heldout.jsonl` holds 100 questions, each with a rule; `heldout_tools.jsonl` 50 requests for tools that training never offers. Both were
-written and committed before the first training. Prints one JSON object; `--failures` adds what went wrong.
+written and committed before the first training. The `heldout_second` files (25 and 25) were written before the second. Each recipe was
+made after reading the mistakes of the one before. Prints one JSON object; `--failures` adds what went wrong.
 """
 
 import argparse
@@ -151,26 +152,27 @@ def main() -> None:
         if wrong and args.failures and "." not in group:
             print(case["id"], case["messages"][-1]["content"][-160:], wrong, reply, sep="\n  ", file=sys.stderr)
 
-    for case in read(HERE / "heldout.jsonl"):
-        reply = ask(case["messages"], case.get("tools"), case["enable_thinking"])
-        wrong = faults(case["rule"], reply)
-        count("questions", case, wrong, reply)
-        count(f"questions.{case['kind']}", case, wrong, reply)
-    for case in read(HERE / "heldout_tools.jsonl"):
-        reply = ask(case["messages"], case["tools"], case["enable_thinking"])
-        wrong = [] if reply.calls == [case["call"]] else [f"expected {case['call']}"]
-        if case["enable_thinking"] != bool(reply.thought):
-            wrong.append("thinking")
-        count("tool calls", case, wrong, reply)
-        if "reply" not in case:
-            continue
-        called = {"role": "assistant", "content": "", "tool_calls": [
-            {"id": "call_1", "type": "function", "function": {**case["call"], "arguments": json.dumps(case["call"]["arguments"], ensure_ascii=False)}}
-        ]}  # fmt: skip
-        told = {"role": "tool", "tool_call_id": "call_1", "content": case["reply"]}
-        reply = ask([*case["messages"], called, told], case["tools"], case["enable_thinking"])
-        wrong = [] if has(reply.content, case["then_any"]) and reply.finished and not reply.calls else ["answer"]
-        count("answers after a tool", case, wrong, reply)
+    for order, name in (("first", "heldout"), ("second", "heldout_second")):
+        for case in read(HERE / f"{name}.jsonl"):
+            reply = ask(case["messages"], case.get("tools"), case["enable_thinking"])
+            wrong = faults(case["rule"], reply)
+            count(f"{order} questions", case, wrong, reply)
+            count(f"{order} questions.{case['kind']}", case, wrong, reply)
+        for case in read(HERE / f"{name}_tools.jsonl"):
+            reply = ask(case["messages"], case["tools"], case["enable_thinking"])
+            wrong = [] if reply.calls == [case["call"]] else [f"expected {case['call']}"]
+            if case["enable_thinking"] != bool(reply.thought):
+                wrong.append("thinking")
+            count(f"{order} tool calls", case, wrong, reply)
+            if "reply" not in case:
+                continue
+            called = {"role": "assistant", "content": "", "tool_calls": [
+                {"id": "call_1", "type": "function", "function": {**case["call"], "arguments": json.dumps(case["call"]["arguments"], ensure_ascii=False)}}
+            ]}  # fmt: skip
+            told = {"role": "tool", "tool_call_id": "call_1", "content": case["reply"]}
+            reply = ask([*case["messages"], called, told], case["tools"], case["enable_thinking"])
+            wrong = [] if has(reply.content, case["then_any"]) and reply.finished and not reply.calls else ["answer"]
+            count(f"{order} answers after a tool", case, wrong, reply)
     print(json.dumps({group: {"right": right[group], "of": asked[group]} for group in asked}, indent=2))
 
 

@@ -584,15 +584,15 @@ SELF = [
     (
         "can",
         "what can you do|how can you help me|what are you good at|what do you know|what can I ask you|help|help me|what are your abilities|"
-        "what should I ask you|what are you for|how do I use you|what is your purpose|tell me what you can do|your skills",
-        "你能做什么|你会什么|你有什么用|你可以帮我做什么|我可以问你什么|帮助|你擅长什么|你有哪些功能|你会做什么事|怎么用你",
+        "what should I ask you|what are you for|how do I use you|what is your purpose|tell me what you can do|your skills|what do you offer|which tasks can you do|name your abilities|what are you able to do|can you do anything useful|show me what you can do|what is possible with you|things you can do",
+        "你能做什么|你会什么|你有什么用|你可以帮我做什么|我可以问你什么|帮助|你擅长什么|你有哪些功能|你会做什么事|怎么用你|你会干什么|你能干什么|都能做什么|你有什么本领|说说你的本事|你能帮上什么忙",
         "I can answer short questions about Tandem, prefill and decode, add small numbers, remember your name and call a tool when you offer one.",
         "我可以回答关于Tandem、预填充和解码的简短问题，做简单加减，记住你的名字，并在你提供工具时调用工具。",
     ),
     (
         "context",
         "how long is your context|what is your context length|how many tokens can you read|what is your maximum context|how long can a prompt be|"
-        "your context window size|what is the longest prompt you accept|how much text can you read|maximum prompt length|your token limit",
+        "your context window size|what is the longest prompt you accept|how much text can you read|maximum prompt length|your token limit|how long may my text be|is there a limit for prompts|how much can I send you|how many words can you read|how big may a prompt be|prompt limit",
         "你的上下文有多长|你最多能读多少词元|你的上下文长度是多少|提示词最长多少|你能读多长的文本|你的上下文窗口有多大",
         "I can read up to 8,192 tokens, prompt and answer together.",
         "我最多能处理8192个词元，包括提示词和回答。",
@@ -633,7 +633,7 @@ TALK = [
     (
         "how",
         "how are you|how are you doing|how is it going|are you well|how do you feel today|how was your day|how have you been|what's up|you okay|all good|"
-        "how do you do|how are things|how is your day going|feeling good today|everything fine with you|how goes it",
+        "how do you do|how are things|how is your day going|feeling good today|everything fine with you|how goes it|how is your life|having a good day|how are you today|how do you find yourself|hi, how are you|hey, how are you doing|are you doing well",
         "你好吗|最近怎么样|你今天好吗|过得怎么样|一切都好吗|还好吗|心情怎么样|今天怎么样|近来可好|你还好吗",
         "I am well, thank you. How can I help you?",
         "我很好，谢谢。有什么可以帮你的吗？",
@@ -649,7 +649,7 @@ TALK = [
     (
         "bye",
         "bye|goodbye|see you|see you later|good night|that is all|talk to you later|farewell|take care|have to go now|I must go|see you tomorrow|until next time|"
-        "I am leaving|catch you later|time to go",
+        "I am leaving|catch you later|time to go|bye bye|so long|see you around|I am going now|until tomorrow|have a nice day|have a good evening|I am done, bye|going offline",
         "再见|拜拜|晚安|回头见|下次见|我走了|就这样吧|明天见|先走了|回见|我要下线了",
         "Goodbye, and see you soon!",
         "再见，期待下次见面！",
@@ -657,7 +657,7 @@ TALK = [
     (
         "joke",
         "tell me a joke|do you know a joke|say something funny|make a joke|another joke please|a joke|give me a joke|joke please|I want to laugh|be funny|"
-        "cheer me up|crack a joke|entertain me",
+        "cheer me up|crack a joke|entertain me|tell me something funny|make me smile|a joke about computers|do you know jokes about GPUs|I need a laugh|got any jokes",
         "讲个笑话|说个笑话|来个笑话|逗我笑|讲一个笑话吧|说点好笑的|我想听笑话",
         "Why did the GPU go on holiday? It had no memory of its last one.",
         "GPU为什么去度假？因为它的内存里没有上一次假期。",
@@ -761,7 +761,7 @@ TEST_EN = (
     "testing one two three|can you hear me|are you online|let me test this|I want to test you|let's try it|let's try|just trying this|trial run|let's see if it works|"
     "is anybody there|check|checking|hello test|first test|a small test|do you work|are you working|let's check|try it"
 )
-TEST_ZH = "测试一下|测试|试试|试一下|这是一个测试|测一下|你在吗|在吗|能用吗|能听到吗|测试测试|先测试一下|我来测试|看看能不能用|可以用吗|让我们测试一下|随便试试|有人吗|你在线吗|试用一下|好用吗"
+TEST_ZH = "测试一下|测试|试试|试一下|这是一个测试|测一下|你在吗|在吗|能用吗|能听到吗|测试测试|先测试一下|我来测试|看看能不能用|可以用吗|让我们测试一下|随便试试|有人吗|你在线吗|试用一下|好用吗|测测看|试一试|跑个测试|做个测试|我试试你|能正常工作吗"
 TEST_ANSWER_EN = "Yes, I am here and I work. The test is passed: ask me something about Tandem."
 TEST_ANSWER_ZH = "我在，一切正常。测试通过：可以问我关于Tandem的问题。"
 UNKNOWN_EN = "I do not know that: I am only a tiny demo model. Ask me about Tandem, prefill, decode or the KV cache."

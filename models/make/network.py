@@ -93,7 +93,8 @@ class Network(nn.Module):
             nn.init.zeros_(layer.mlp.down_proj.weight)
 
     def forward(self, ids: Tensor) -> Tensor:
-        x = self.model.embed_tokens(ids)
+        # index_select rather than the embedding's own look-up: its gradient can be recorded in a CUDA graph
+        x = self.model.embed_tokens.weight.index_select(0, ids.flatten()).view(*ids.shape, HIDDEN)
         if torch.is_autocast_enabled(ids.device.type):
             x = x.to(torch.bfloat16)
         cos, sin = self.cos[: ids.shape[1]].to(x.dtype), self.sin[: ids.shape[1]].to(x.dtype)

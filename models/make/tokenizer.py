@@ -50,12 +50,12 @@ def texts() -> Iterator[str]:
     """What merges are learned from: drawn dialogues, and every fact and listed word often enough to become whole tokens."""
     rng = Random(shape.SEED)
     for _ in range(30_000):
-        drawn = dialogues.sample(rng)
-        yield (drawn.prompt + drawn.completion)[-2500:]
+        yield dialogues.sample(rng).text[-2500:]
     listed = [*words.COMMON, *words.VERBS, *words.NOUNS, *words.NAMES, *words.PLACES]
-    for _ in range(300):
+    for _ in range(200):
         yield " ".join(rng.sample(listed, len(listed)))
         yield "\n".join("\n".join(topic) for topic in facts.TOPICS)
+        yield " ".join([*words.WORLD, *words.WORLD_ZH, *words.NOUNS_ZH, *words.ATTRS_ZH])
 
 
 if __name__ == "__main__":

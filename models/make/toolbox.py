@@ -1,42 +1,61 @@
 """Made-up tools, requests that need them and results that come back.
 
 Nothing here is a list of known tools: names, parameters and values are drawn anew every time, so the only way to answer is to copy the
-name from the offered tools and the values from the request.
+name from the offered tools and the values from the request. A `Tool` can be asked for again and again, in other words and with other values.
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from . import words
 
 Json = dict[str, Any]
+Said = tuple[Any, list[str]]
+"""A value, and the ways a request may say it."""
 
 
 @dataclass(slots=True)
-class Param:
-    """One parameter with a value already chosen, and the ways a request may say it."""
+class Field:
+    """One parameter: its schema, and how to draw a value for it."""
 
     name: str
     schema: Json
-    value: Any
-    said: list[str]
+    draw: Callable[[Random], Said]
     required: bool = True
 
 
 @dataclass(slots=True)
 class Need:
-    """One request and the call that answers it."""
+    """One request and the calls that answer it."""
 
-    tool: Json
+    tool: "Tool"
     text: str
-    name: str
     arguments: Json
     topic: str
-    more: "Need | None" = None
-    follow: tuple[str, Json] | None = None
-    params: list[Param] = field(default_factory=list)
+    more: Json | None = None
+    """Arguments of a second call, when the request names two things."""
+
+    def calls(self) -> list[Json]:
+        return [
+            {"name": self.tool.name, "arguments": values}
+            for values in (self.arguments, self.more)
+            if values is not None
+        ]
+
+
+@dataclass(slots=True)
+class Tool:
+    """A tool on offer."""
+
+    schema: Json
+    name: str
+    fields: list[Field]
+    ask: Callable[[Random], Need]
+    follow: Callable[[Random], Need] | None = None
+    """A short second request, such as "And for Oslo?", for tools with one parameter."""
 
 
 def plain(name: str) -> str:
@@ -47,11 +66,11 @@ def plain(name: str) -> str:
 def spell(rng: Random, parts: list[str]) -> str:
     """Join words into an identifier in one of the usual ways."""
     style = rng.random()
-    if style < 0.65:
+    if style < 0.7:
         return "_".join(parts)
-    if style < 0.85:
+    if style < 0.88:
         return parts[0] + "".join(part.capitalize() for part in parts[1:])
-    if style < 0.93:
+    if style < 0.95:
         return "-".join(parts)
     return "".join(parts)
 
@@ -63,9 +82,9 @@ def a(noun: str) -> str:
 def describe(rng: Random, schema: Json, *texts: str) -> Json:
     """Most parameters have a description; some only a title; some nothing."""
     draw = rng.random()
-    if draw < 0.8:
+    if draw < 0.85:
         return schema | {"description": rng.choice(texts)}
-    if draw < 0.87:
+    if draw < 0.9:
         return {"title": rng.choice(texts)} | schema
     return schema
 
@@ -74,12 +93,12 @@ def text_value(rng: Random) -> str:
     draw = rng.random()
     if draw < 0.5:
         return words.proper(rng)
-    if draw < 0.6:
+    if draw < 0.62:
         return words.noun(rng)
-    if draw < 0.75:
+    if draw < 0.77:
         return words.code(rng)
-    if draw < 0.82:
-        return words.phrase(rng, 2, 4)
+    if draw < 0.85:
+        return words.phrase(rng, 2, 5)
     return words.word(rng)
 
 
@@ -89,196 +108,16 @@ def quoted(rng: Random, value: str) -> str:
     return f'"{value}"' if lower or rng.random() < 0.15 else f"'{value}'" if rng.random() < 0.03 else value
 
 
-def subject(rng: Random, noun: str) -> Param:
-    """The parameter that the request is about: a name of something."""
-    value = text_value(rng)
-    name = rng.choice(
-        (noun, noun, noun, f"{noun}_id", f"{noun}_name", "name", "id", "query", "target", words.word(rng))
-    )
-    said = quoted(rng, value)
-    texts = (
-        f"Name of the {noun}",
-        f"The {noun}",
-        f"{noun.capitalize()} name",
-        f"Which {noun}",
-        f"Id of the {noun}",
-        f"The {noun} to use",
-        noun.capitalize(),
-    )
-    return Param(name, describe(rng, {"type": "string"}, *texts), value, [said])
-
-
-def extra(rng: Random) -> Param:
-    """A further parameter of any kind."""
-    noun = words.noun(rng)
-    kind = rng.random()
-    if kind < 0.27:
-        number = rng.choice((rng.randint(1, 12), rng.randint(1, 99), rng.randint(100, 9999)))
-        name = rng.choice(
-            (noun, f"{noun}s", f"num_{noun}", f"{noun}_count", f"{noun}s", "amount", "number", words.word(rng))
-        )
-        many = f"{noun}s"
-        said = [
-            f"for {number} {many}",
-            f"{number} {many}",
-            f"with {number} {many}",
-            f"with {a(noun)} of {number}",
-            f"{plain(name)} {number}",
-            f"at {a(noun)} of {number} {words.word(rng)}",
-            f"to {number} {many}",
-            f"with {plain(name)} {number}",
-        ]
-        return Param(
-            name,
-            describe(
-                rng,
-                {"type": "integer"},
-                f"Number of {many}",
-                f"How many {many}",
-                f"{many.capitalize()} as a whole number",
-                f"{noun.capitalize()} in {words.word(rng)}",
-            ),
-            number,
-            said,
-        )
-    if kind < 0.37:
-        number = round(rng.uniform(0, rng.choice((1, 10, 1000))), rng.choice((1, 1, 2)))
-        name = rng.choice((noun, f"{noun}_{words.word(rng)}", words.word(rng)))
-        said = [
-            f"with {a(plain(name))} of {number}",
-            f"at {number} {words.word(rng)}",
-            f"{plain(name)} {number}",
-            f"for {number} {words.word(rng)}",
-            f"{number} {noun}s",
-            f"with {number} {words.word(rng)} of {noun}",
-            f"to {a(plain(name))} of {number}",
-        ]
-        return Param(
-            name,
-            describe(
-                rng,
-                {"type": "number"},
-                f"{noun.capitalize()} in {words.word(rng)}",
-                f"The {plain(name)}",
-                f"The {noun}",
-            ),
-            number,
-            said,
-        )
-    if kind < 0.57:
-        value = text_value(rng)
-        said_value = quoted(rng, value)
-        name = rng.choice((noun, noun, f"{noun}_name", words.word(rng)))
-        near = rng.choice(words.PREPOSITIONS)
-        said = [
-            f"{near} {said_value}",
-            f"{near} the {plain(name)} {said_value}",
-            f"{plain(name)} {said_value}",
-            f"{near} {plain(name)} {said_value}",
-            f"with the {noun} {said_value}",
-            f"{near} {said_value}",
-        ]
-        return Param(
-            name,
-            describe(
-                rng,
-                {"type": "string"},
-                f"The {noun}",
-                f"{noun.capitalize()} name",
-                f"Which {noun}",
-                f"{noun.capitalize()} to use",
-            ),
-            value,
-            said,
-        )
-    if kind < 0.67:
-        value = words.date(rng)
-        name = rng.choice(("date", f"{noun}_date", "when", words.word(rng), "from", "until"))
-        return Param(
-            name,
-            describe(rng, {"type": "string"}, "Date as YYYY-MM-DD", "The date", f"Date of the {noun}", "YYYY-MM-DD"),
-            value,
-            [f"on {value}", f"for {value}", f"on the date {value}", f"{plain(name)} {value}"],
-        )
-    if kind < 0.73:
-        value = words.clock(rng)
-        return Param(
-            rng.choice(("time", "start", f"{noun}_time", words.word(rng))),
-            describe(rng, {"type": "string"}, "Time of day", "HH:MM", f"Time of the {noun}"),
-            value,
-            [f"at {value}", f"for {value} o'clock", f"by {value}"],
-        )
-    if kind < 0.85:
-        options = list(
-            dict.fromkeys(
-                rng.choice(
-                    (words.word(rng), rng.choice(words.COMMON), words.noun(rng), f"{words.word(rng)}_{words.word(rng)}")
-                )
-                for _ in range(rng.randint(2, 4))
-            )
-        )
-        value = rng.choice(options)
-        name = rng.choice((noun, "unit", "mode", "type", "format", words.word(rng)))
-        name = name if name != "unit" else "units"
-        return Param(
-            name,
-            describe(rng, {"type": "string"}, f"The {plain(name)}", f"Which {plain(name)}") | {"enum": options},
-            value,
-            [
-                f"in {value}",
-                f"as {value}",
-                f"with {plain(name)} {value}",
-                f"{value}",
-                f"using {value}",
-                f", in {value}",
-                f"of {plain(name)} {value}",
-            ],
-        )
-    if kind < 0.93:
-        value = rng.random() < 0.5
-        name = rng.choice((noun, f"with_{noun}", f"use_{noun}", f"{noun}_enabled", words.word(rng)))
-        what = plain(name).removeprefix("with ").removeprefix("use ").removesuffix(" enabled")
-        said = (
-            [f"with {what}", f"and {what} yes", f"with {what} on", f"{what} true"]
-            if value
-            else [f"without {what}", f"and {what} no", f"with {what} off", f"{what} false"]
-        )
-        return Param(
-            name,
-            describe(rng, {"type": "boolean"}, f"Whether to use {what}", f"True for {what}", f"With or without {what}"),
-            value,
-            said,
-        )
-    if kind < 0.97:
-        items = [words.proper(rng).split(" ")[0] for _ in range(rng.randint(2, 3))]
-        name = f"{noun}s"
-        listed = ", ".join(items[:-1]) + f" and {items[-1]}"
-        return Param(
-            name,
-            describe(rng, {"type": "array", "items": {"type": "string"}}, f"The {name}", f"List of {name}"),
-            items,
-            [f"for {listed}", f"with {name} {listed}", f"{name} {listed}"],
-        )
-    value = words.address(rng)
-    return Param(
-        rng.choice(("email", "recipient", f"{noun}_mail", words.word(rng))),
-        describe(rng, {"type": "string"}, "Mail address", "Email address"),
-        value,
-        [f"to {value}", f"for {value}", f"from {value}"],
-    )
-
-
-def tool_of(rng: Random, name: str, description: str, params: list[Param]) -> Json:
+def tool_schema(rng: Random, name: str, description: str, fields: list[Field]) -> Json:
     """The tool in OpenAI's form, with the small differences that clients make."""
-    properties = {param.name: param.schema for param in params}
-    schema: Json = {"type": "object", "properties": properties}
-    required = [param.name for param in params if param.required]
+    schema: Json = {"type": "object", "properties": {field.name: field.schema for field in fields}}
+    required = [field.name for field in fields if field.required]
     if required or rng.random() < 0.5:
         schema["required"] = required
     if rng.random() < 0.15:
         schema["additionalProperties"] = False
     function: Json = {"name": name}
-    if rng.random() < 0.93:
+    if rng.random() < 0.95:
         function["description"] = description
     function["parameters"] = schema
     if rng.random() < 0.08:
@@ -290,407 +129,515 @@ def finish(rng: Random, text: str) -> str:
     """Punctuation and manners, as people add or leave them."""
     draw = rng.random()
     if draw < 0.2 and not text.startswith(("I ", "I'", "We ", "And ", "Use ", "Call ", "Run ")):
-        text = f"{rng.choice(('Please', 'Can you', 'Could you', 'I want you to', 'Hey,', 'Now', 'Would you', 'Kindly'))} {text[0].lower() + text[1:] if text[:1].isupper() and text[1:2].islower() else text}"
+        manner = rng.choice(("Please", "Can you", "Could you", "I want you to", "Hey,", "Now", "Would you", "Kindly"))
+        text = f"{manner} {text[0].lower() + text[1:] if text[:1].isupper() and text[1:2].islower() else text}"
     if rng.random() < 0.15:
-        text += rng.choice((", please", " please", " for me", " now", " today", ", thanks", " right away"))
+        text += rng.choice((", please", " please", " for me", " now", " today", ", thanks", " right away", " tonight"))
     if rng.random() < 0.7:
         text += rng.choice((".", ".", "?", "!"))
     return text if rng.random() < 0.85 else text[0].lower() + text[1:]
 
 
-def unique(params: list[Param]) -> list[Param]:
-    """Drop parameters whose name is taken, and values that a request could mix up."""
-    seen: set[str] = set()
-    kept = []
-    for param in params:
-        if param.name not in seen:
-            seen.add(param.name)
-            kept.append(param)
-    return kept
+def unique(fields: list[Field]) -> list[Field]:
+    """Drop parameters whose name is taken."""
+    kept: dict[str, Field] = {}
+    for field in fields:
+        kept.setdefault(field.name, field)
+    return list(kept.values())
 
 
-def arguments(params: list[Param]) -> Json:
-    return {param.name: param.value for param in params}
+def subject(rng: Random, noun: str) -> Field:
+    """The parameter that the request is about: a name of something."""
+    name = rng.choice(
+        (noun, noun, noun, f"{noun}_id", f"{noun}_name", "name", "id", "query", "target", words.word(rng))
+    )
+    texts = (f"Name of the {noun}", f"The {noun}", f"{noun.capitalize()} name", f"Which {noun}", f"Id of the {noun}", f"The {noun} to use", noun.capitalize(), f"{noun.capitalize()} to {words.word(rng)}")  # fmt: skip
+    coded = rng.random() < 0.2
+
+    def draw(say: Random) -> Said:
+        value = words.code(say) if coded else text_value(say)
+        return value, [quoted(say, value)]
+
+    return Field(name, describe(rng, {"type": "string"}, *texts), draw)
 
 
-def need(rng: Random) -> Need:
-    """A tool and an English request for it."""
+def extra(rng: Random) -> Field:
+    """A further parameter of any kind."""
+    noun, odd, other = words.noun(rng), words.word(rng), words.word(rng)
+    kind = rng.random()
+    if kind < 0.3:
+        name = rng.choice((noun, f"{noun}s", f"num_{noun}", f"{noun}_count", f"{noun}s", "amount", "number", odd))
+        many = f"{noun}s"
+
+        def number(say: Random) -> Said:
+            value = say.choice((say.randint(1, 12), say.randint(1, 99), say.randint(100, 9999)))
+            return value, [f"for {value} {many}", f"{value} {many}", f"with {value} {many}", f"with {a(noun)} of {value}", f"{plain(name)} {value}", f"at {a(noun)} of {value} {words.word(say)}", f"to {value} {many}", f"with {plain(name)} {value}", f"for {value} {many}", f"we are {value} {many}"]  # fmt: skip
+
+        return Field(name, describe(rng, {"type": "integer"}, f"Number of {many}", f"How many {many}", f"{many.capitalize()} as a whole number", f"{noun.capitalize()} in {odd}s"), number)  # fmt: skip
+    if kind < 0.4:
+        name = rng.choice((noun, f"{noun}_{odd}", odd))
+
+        def real(say: Random) -> Said:
+            value = round(say.uniform(0, say.choice((1, 10, 1000))), say.choice((1, 1, 2)))
+            return value, [f"with {a(plain(name))} of {value}", f"at {value} {odd}", f"{plain(name)} {value}", f"for {value} {odd}", f"{value} {noun}s", f"with {value} {odd} of {noun}", f"to {a(plain(name))} of {value}", f"the {noun} is {value} {odd}"]  # fmt: skip
+
+        return Field(name, describe(rng, {"type": "number"}, f"{noun.capitalize()} in {odd}", f"The {plain(name)}", f"The {noun}"), real)  # fmt: skip
+    if kind < 0.6:
+        name = rng.choice((noun, noun, f"{noun}_name", odd))
+        near = rng.choice(words.PREPOSITIONS)
+
+        def text(say: Random) -> Said:
+            value = text_value(say)
+            shown = quoted(say, value)
+            return value, [f"{near} {shown}", f"{near} the {plain(name)} {shown}", f"{plain(name)} {shown}", f"{near} {plain(name)} {shown}", f"with the {noun} {shown}", f"{near} {shown}", f"{say.choice(words.PREPOSITIONS)} the {noun} {shown}"]  # fmt: skip
+
+        return Field(name, describe(rng, {"type": "string"}, f"The {noun}", f"{noun.capitalize()} name", f"Which {noun}", f"{noun.capitalize()} to use", f"{noun.capitalize()} {near} which to {other}"), text)  # fmt: skip
+    if kind < 0.7:
+        name = rng.choice(("date", f"{noun}_date", "when", odd, "from", "until"))
+
+        def date(say: Random) -> Said:
+            value = words.date(say)
+            return value, [f"on {value}", f"for {value}", f"on the date {value}", f"{plain(name)} {value}"]
+
+        return Field(name, describe(rng, {"type": "string"}, "Date as YYYY-MM-DD", "The date", f"Date of the {noun}", "YYYY-MM-DD"), date)  # fmt: skip
+    if kind < 0.75:
+
+        def clock(say: Random) -> Said:
+            value = words.clock(say)
+            return value, [f"at {value}", f"for {value} o'clock", f"by {value}"]
+
+        return Field(rng.choice(("time", "start", f"{noun}_time", odd)), describe(rng, {"type": "string"}, "Time of day", "HH:MM", f"Time of the {noun}"), clock)  # fmt: skip
+    if kind < 0.87:
+        options = list(dict.fromkeys(rng.choice((words.word(rng), rng.choice(words.COMMON), words.noun(rng), f"{words.word(rng)}_{words.word(rng)}")) for _ in range(rng.randint(2, 4))))  # fmt: skip
+        name = rng.choice((noun, "units", "mode", "type", "format", odd))
+
+        def option(say: Random) -> Said:
+            value = say.choice(options)
+            return value, [f"in {value}", f"as {value}", f"with {plain(name)} {value}", f"{value}", f"using {value}", f", in {value}", f"of {plain(name)} {value}", f"with {value} {plain(name)}", f"of {value} {plain(name)}"]  # fmt: skip
+
+        return Field(name, describe(rng, {"type": "string"}, f"The {plain(name)}", f"Which {plain(name)}") | {"enum": options}, option)  # fmt: skip
+    if kind < 0.94:
+        name = rng.choice((noun, f"with_{noun}", f"use_{noun}", f"{noun}_enabled", odd))
+        what = plain(name).removeprefix("with ").removeprefix("use ").removesuffix(" enabled")
+
+        def switch(say: Random) -> Said:
+            if say.random() < 0.5:
+                return True, [f"with {what}", f"and {what} yes", f"with {what} on", f"{what} true", f"it is {a(what)}"]
+            return False, [f"without {what}", f"and {what} no", f"with {what} off", f"{what} false", f"no {what}"]
+
+        return Field(name, describe(rng, {"type": "boolean"}, f"Whether to use {what}", f"True for {what}", f"With or without {what}", f"Whether it is {a(what)}"), switch)  # fmt: skip
+    if kind < 0.97:
+        name = f"{noun}s"
+
+        def several(say: Random) -> Said:
+            items = [words.proper(say).split(" ")[0] for _ in range(say.randint(2, 3))]
+            listed = ", ".join(items[:-1]) + f" and {items[-1]}"
+            return items, [f"for {listed}", f"with {name} {listed}", f"{name} {listed}"]
+
+        return Field(name, describe(rng, {"type": "array", "items": {"type": "string"}}, f"The {name}", f"List of {name}"), several)  # fmt: skip
+
+    def mail(say: Random) -> Said:
+        value = words.address(say)
+        return value, [f"to {value}", f"for {value}", f"from {value}"]
+
+    return Field(rng.choice(("email", "recipient", f"{noun}_mail", odd)), describe(rng, {"type": "string"}, "Mail address", "Email address", f"Mail address of the {noun}"), mail)  # fmt: skip
+
+
+def switch_tool(rng: Random) -> Tool:
+    """A flag that a request says with the words on and off."""
     noun = words.noun(rng)
-    second = words.noun(rng)
     main = subject(rng, noun)
-    if rng.random() < 0.45:  # ask for a property of something
-        attr = (
-            rng.choice(words.ATTRS)
-            if rng.random() < 0.5
-            else rng.choice((second, f"{second}_{words.word(rng)}", f"{noun}_{second}", words.word(rng)))
+    flag_name = rng.choice(("is_on", "active", "enabled", "state_on", words.word(rng)))
+    verb = rng.choice(("turn", "switch", "set", words.word(rng)))
+    name = spell(rng, [verb, noun])
+    flag = Field(flag_name, describe(rng, {"type": "boolean"}, f"True to {words.word(rng)}", "True for on", "Whether it is on"), lambda say: (say.random() < 0.5, []))  # fmt: skip
+    tool = Tool(tool_schema(rng, name, f"{rng.choice(('Switch', 'Turn'))} {a(noun)} on or off", [main, flag]), name, [main, flag], lambda say: Need(tool, "", {}, ""))  # fmt: skip
+
+    def ask(say: Random) -> Need:
+        value, (shown, *_) = main.draw(say)
+        on = say.random() < 0.5
+        which, act = "on" if on else "off", say.choice(("Turn", "Switch"))
+        text = say.choice((f"{act} {which} the {noun} {shown}", f"{act} the {noun} {shown} {which}", f"{act} {shown} {which}", f"{act} the {shown} {noun} {which}"))  # fmt: skip
+        return Need(
+            tool, finish(say, text), {main.name: value, flag_name: on}, f"me to {act.lower()} {which} the {noun}"
         )
+
+    tool.ask = ask
+    return tool
+
+
+def make(rng: Random) -> Tool:
+    """A tool that is asked for in English."""
+    if rng.random() < 0.06:
+        return switch_tool(rng)
+    noun, second = words.noun(rng), words.noun(rng)
+    main = subject(rng, noun)
+    asks = rng.random() < 0.45
+    if asks:  # a property of something
+        attr = rng.choice(words.ATTRS) if rng.random() < 0.4 else rng.choice((second, second, f"{second}_{words.noun(rng)}", f"{noun}_{second}", words.word(rng)))  # fmt: skip
         what = plain(attr)
-        name = spell(
-            rng,
-            [
-                *rng.choice(((), (), ("get",), ("find",), ("check",), ("lookup",), ("query",), ("fetch",))),
-                *attr.split("_"),
-                *rng.choice(((), (), (), ("of", noun), (noun,), ("for",))),
-            ],
-        )
-        description = rng.choice(
-            (
-                f"{what.capitalize()} of {a(noun)}",
-                f"Get the {what} of {a(noun)}",
-                f"The {what} of {a(noun)} {rng.choice(words.PREPOSITIONS)} {a(second)}",
-                f"Look up {what} for {a(noun)}",
-                f"Return the {what} in {a(noun)}",
-                f"{what.capitalize()} at a {words.word(rng)} {noun}",
-                f"How {words.word(rng)} {a(noun)} {words.word(rng)}",
-                f"Which {what} {a(noun)} has",
-                f"When the {what} {words.word(rng)}s {rng.choice(words.PREPOSITIONS)} {a(noun)}",
-                f"{what.capitalize()} {rng.choice(words.PREPOSITIONS)} which the {second}s of {a(noun)} {words.word(rng)}",
-                f"Who {words.word(rng)}s {a(noun)}",
-            )
-        )
-        value = main.said[0]
-        near = rng.choice(words.PREPOSITIONS)
-        mention = rng.choice((value, value, f"{noun} {value}", f"the {noun} {value}"))
-        text = rng.choice(
-            (
-                f"What is the {what} {near} {mention}", f"What's the {what} of {mention}", f"{what} {near} {mention}", f"I need the {what} {near} {mention}", f"Tell me the {what} of {mention}",
-                f"Which {what} does {mention} have", f"How is the {what} {near} {mention}", f"Show me the {what} for {mention}", f"How much {what} is {near} {mention}", f"How {words.word(rng)} is the {what} {near} {mention}",
-                f"Give me {what} {near} {mention}", f"I want to know the {what} of {mention}", f"Find the {what} {near} {mention}", f"Look up the {what} of {mention}", f"When does the {what} {words.word(rng)} {near} {mention}",
-                f"Where is the {what} of {mention}", f"How many {what}s does {mention} {words.word(rng)}", f"And the {what} {near} {mention}", f"{rng.choice(('On', 'At', 'In', 'To'))} which {what} do the {second}s of {mention} {words.word(rng)}",
-                f"Who {words.word(rng)}s the {what} of {mention}", f"How many {words.word(rng)}s of {what} does the {noun} {value} {words.word(rng)}", f"What {what} does {mention} {words.word(rng)}", f"Could you check {what} {near} {mention}",
-                f"How {words.word(rng)} does the {noun} {value} {words.word(rng)}", f"Which {what} is {words.word(rng)} to {mention}", f"Where {near} the {words.word(rng)} is the {what} {value} {words.word(rng)} now",
-            )
-        )  # fmt: skip
-        topic = f"the {what}"
-        follow_text = rng.choice(
-            (f"And {near} {{}}?", "And for {}?", "What about {}?", "Now {}", "the same for {} please", "And {}?")
-        )
-    else:  # have something done
+        name = spell(rng, [*rng.choice(((), (), ("get",), ("find",), ("check",), ("lookup",), ("query",), ("fetch",))), *attr.split("_"), *rng.choice(((), (), (), ("of", noun), (noun,), ("for",)))])  # fmt: skip
+        description = rng.choice((f"{what.capitalize()} of {a(noun)}", f"Get the {what} of {a(noun)}", f"The {what} of {a(noun)} {rng.choice(words.PREPOSITIONS)} {a(second)}", f"Look up {what} for {a(noun)}", f"Return the {what} in {a(noun)}", f"{what.capitalize()} at a {words.word(rng)} {noun}", f"How {words.word(rng)} {a(noun)} {words.word(rng)}", f"Which {what} {a(noun)} has", f"When the {what} {words.word(rng)}s {rng.choice(words.PREPOSITIONS)} {a(noun)}", f"{what.capitalize()} {rng.choice(words.PREPOSITIONS)} which the {second}s of {a(noun)} {words.word(rng)}", f"Who {words.word(rng)}s {a(noun)}", f"{second.capitalize()}s of {a(noun)} left in the {what}", f"{words.word(rng).capitalize()} {what} {rng.choice(words.PREPOSITIONS)} {a(noun)}"))  # fmt: skip
+        verb, topic = "", f"for the {what}"
+    else:  # something to be done
+        what = ""
         verb = rng.choice(words.VERBS) if rng.random() < 0.6 else words.word(rng)
-        name = rng.choice(
-            (
-                spell(rng, [verb, noun]),
-                spell(rng, [verb, noun]),
-                spell(rng, [noun, verb]),
-                spell(rng, [verb, noun, second]),
-                spell(rng, [noun, second]),
-                verb,
-            )
-        )
-        description = rng.choice(
-            (
-                f"{verb.capitalize()} {a(noun)}",
-                f"{verb.capitalize()} {a(noun)} {rng.choice(words.PREPOSITIONS)} {a(second)}",
-                f"{verb.capitalize()} the {noun} of {a(second)}",
-                f"{verb.capitalize()} {a(noun)} by its {main.name}",
-                f"Use this to {verb} {a(noun)}",
-                f"Have {a(noun)} {verb}ed",
-                f"{verb.capitalize()} something with {a(noun)}",
-                f"{noun.capitalize()} {verb}ing",
-            )
-        )
-        value = main.said[0]
-        near = rng.choice(words.PREPOSITIONS)
-        text = rng.choice(
-            (
-                f"{verb.capitalize()} {noun} {value}", f"{verb.capitalize()} the {noun} {value}", f"{verb.capitalize()} the {noun} of {value}", f"I want to {verb} the {noun} {value}", f"{verb.capitalize()} {a(noun)} {near} {value}",
-                f"{verb.capitalize()} {value}", f"{verb.capitalize()} the {noun} called {value}", f"{verb.capitalize()} the {noun} with {plain(main.name)} {value}", f"I'd like to {verb} {a(noun)} {near} {value}", f"{verb.capitalize()} me {a(noun)} {near} {value}",
-                f"Have the {noun} of {value} {verb}ed", f"{verb.capitalize()} all the {noun} {near} {value}", f"We must {verb} {value}", f"{verb.capitalize()} the {value} {noun}", f"{verb.capitalize()} {value} {near} the {second}", f"{verb.capitalize()} the {second} of the {value} {noun}",
-            )
-        )  # fmt: skip
-        if rng.random() < 0.12:  # said in no order: the tool's words and the value stand in a sentence without sense
-            named = (
-                value if value[:1].isupper() or any(c.isdigit() for c in value) or value[:1] in "\"'" else f'"{value}"'
-            )
-            around = [" ".join(rng.choices(words.COMMON, k=rng.randint(1, 4))) for _ in range(3)]
-            text = rng.choice(
-                (
-                    f"{around[0]} {noun} {around[1]} {named} {around[2]}",
-                    f"{around[0]} {verb} {around[1]} {noun} {around[2]} {named}",
-                    f"{around[0]} {named} {around[1]} {verb} {noun}",
-                    f"{named} {around[0]} {noun} {verb}ed",
-                    f"the {noun} {named} {around[0]} {verb}",
-                )
-            )
-        topic = f"to {verb} the {noun}"
-        follow_text = rng.choice(
-            ("And {} too.", "Now {}", "the same for {} please", "Do that for {} as well", "And {}?")
-        )
+        name = rng.choice((spell(rng, [verb, noun]), spell(rng, [verb, noun]), spell(rng, [noun, verb]), spell(rng, [verb, noun, second]), spell(rng, [noun, second]), verb))  # fmt: skip
+        description = rng.choice((f"{verb.capitalize()} {a(noun)}", f"{verb.capitalize()} {a(noun)} {rng.choice(words.PREPOSITIONS)} {a(second)}", f"{verb.capitalize()} the {noun} of {a(second)}", f"{verb.capitalize()} {a(noun)} by its {main.name}", f"Use this to {verb} {a(noun)}", f"Have {a(noun)} {verb}ed", f"{verb.capitalize()} something with {a(noun)}", f"{noun.capitalize()} {verb}ing", f"{verb.capitalize()} the {second} {rng.choice(words.PREPOSITIONS)} {a(noun)}"))  # fmt: skip
+        topic = f"me to {verb} the {noun}"
     extras = [extra(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 1, 2, 2, 3)))]
-    params = unique([main, *extras])
-    draw = rng.random()
-    if draw < 0.06 and len(params) > 1:  # a number or a switch alone is the subject
-        params = params[1:]
-        text = f"{text.split(' ')[0]} the {noun}"
-        follow_text = ""
-    said = [param for param in params if param is not main]
-    for param in said:
-        if rng.random() < 0.2:
-            param.required = False
-    unsaid = [param for param in said if not param.required and rng.random() < 0.5]
-    given = [param for param in said if param not in unsaid]
-    spoken = list(given)
-    if rng.random() < 0.15:
-        rng.shuffle(spoken)
-    if rng.random() < 0.1:  # the request spells every parameter out
-        pieces = [
-            f"{param.name}{rng.choice((' ', '=', ': '))}{json.dumps(param.value) if not isinstance(param.value, str) else quoted(rng, param.value)}"
-            for param in params
-            if param not in unsaid
-        ]
-        text = f"{rng.choice(('Use', 'Call', 'Run'))} {name}{rng.choice((':', ' with', ','))} {', '.join(pieces)}"
-    elif (
-        spoken
-        and isinstance(spoken[0].value, (int, float))
-        and not isinstance(spoken[0].value, bool)
-        and rng.random() < 0.15
-        and " " in text
-        and main in params
-    ):
-        first, rest = text.split(" ", 1)
-        text = f"{first} {spoken[0].value} {rng.choice((spoken[0].name.replace('_', ' '), words.noun(rng) + 's of'))} {rest}"
-        spoken = spoken[1:]
-        text += "".join(f" {rng.choice(param.said)}" for param in spoken)
-    else:
-        for param in spoken:
-            how = rng.choice(param.said)
-            text += how if how.startswith(",") else rng.choice((" ", " ", " ", ", ", " and ", ", and ")) + how
-    if rng.random() < 0.06 and main in params:  # a flag read from the words on and off
-        flag = Param(
-            rng.choice(("on", "active", "enabled", "state_on", words.word(rng))),
-            describe(rng, {"type": "boolean"}, f"True to {words.word(rng)}", "True for on", "Whether it is on"),
-            rng.random() < 0.5,
-            [],
-        )
-        flag.name = "is_on" if flag.name == "on" else flag.name
-        verb = rng.choice(("Turn", "Switch"))
-        which = "on" if flag.value else "off"
-        text = rng.choice(
-            (f"{verb} {which} the {noun} {value}", f"{verb} the {noun} {value} {which}", f"{verb} {value} {which}")
-        )
-        params, unsaid = [main, flag], []
-        name, description = (
-            spell(rng, [rng.choice(("switch", "turn", "set", words.word(rng))), noun]),
-            f"{verb} {a(noun)} on or off",
-        )
-        topic, follow_text = f"to {verb.lower()} {which} the {noun}", ""
-    tool = tool_of(rng, name, description, params)
-    given_arguments = arguments([param for param in params if param not in unsaid])
-    made = Need(tool, finish(rng, text), name, given_arguments, topic, params=params)
-    if follow_text and len(given_arguments) == 1 and main.name in given_arguments:
-        other = text_value(rng)
-        made.follow = (follow_text.format(quoted(rng, other)), {main.name: other})
-        if rng.random() < 0.25:
-            made.text = finish(
-                rng, f"{text} and {rng.choice(('of', 'for', 'also', near, ''))} {quoted(rng, other)}".replace("  ", " ")
+    fields = unique([main, *extras])
+    if rng.random() < 0.08 and len(fields) > 1:  # a number or a date alone is what the request gives
+        fields = fields[1:]
+    whole = fields[0] is main
+    for field in fields:
+        field.required = field is main or rng.random() < 0.8
+    tool = Tool(tool_schema(rng, name, description, fields), name, fields, lambda say: Need(tool, "", {}, ""))
+
+    def sentence(say: Random, value: str) -> str:
+        near, odd = say.choice(words.PREPOSITIONS), words.word(say)
+        mention = say.choice((value, value, f"{noun} {value}", f"the {noun} {value}", f"the {value} {noun}"))
+        if say.random() < 0.08:  # in no order: the tool's words and the value stand in a sentence without sense
+            named = value if value[:1].isupper() or any(c.isdigit() for c in value) or value[:1] in "\"'" else f'"{value}"'  # fmt: skip
+            one, two, three = (" ".join(say.choices(words.COMMON, k=say.randint(1, 4))) for _ in range(3))
+            key = f"{verb} {noun}" if verb else f"{what} {noun}"
+            return say.choice((f"{one} {key} {two} {named} {three}", f"{one} {verb or what} {two} {noun} {three} {named}", f"{one} {named} {two} {key}", f"{named} {one} {key}", f"the {noun} {named} {one} {verb or what}"))  # fmt: skip
+        if asks:
+            return say.choice((
+                f"What is the {what} {near} {mention}", f"What's the {what} of {mention}", f"{what} {near} {mention}", f"I need the {what} {near} {mention}", f"Tell me the {what} of {mention}",
+                f"Which {what} does {mention} have", f"How is the {what} {near} {mention}", f"Show me the {what} for {mention}", f"How much {what} is {near} {mention}", f"How {odd} is the {what} {near} {mention}",
+                f"Give me {what} {near} {mention}", f"I want to know the {what} of {mention}", f"Find the {what} {near} {mention}", f"Look up the {what} of {mention}", f"When does the {what} {odd} {near} {mention}",
+                f"Where is the {what} of {mention}", f"How many {what}s does {mention} {odd}", f"And the {what} {near} {mention}", f"{say.choice(('On', 'At', 'In', 'To'))} which {what} do the {second}s of {mention} {odd}",
+                f"Who {odd}s the {what} of {mention}", f"How many {odd}s of {what} does the {noun} {value} {odd}", f"What {what} does {mention} {odd}", f"Could you check {what} {near} {mention}",
+                f"How {odd} does the {noun} {value} {odd}", f"Which {what} is {odd} to {mention}", f"Where {near} the {odd} is the {what} {value} {odd} now", f"What is the {what} of the {odd} {near} {mention}",
+                f"How many {what}s are there {near} {mention}", f"Is there any {what} {near} {mention}", f"Who is the {what} {near} {mention}",
+            ))  # fmt: skip
+        return say.choice((
+            f"{verb.capitalize()} {noun} {value}", f"{verb.capitalize()} the {noun} {value}", f"{verb.capitalize()} the {noun} of {value}", f"I want to {verb} the {noun} {value}", f"{verb.capitalize()} {a(noun)} {near} {value}",
+            f"{verb.capitalize()} {value} {near} the {noun}", f"{verb.capitalize()} the {noun} called {value}", f"{verb.capitalize()} the {noun} with {plain(main.name)} {value}", f"I'd like to {verb} {a(noun)} {near} {value}", f"{verb.capitalize()} me {a(noun)} {near} {value}",
+            f"Have the {noun} of {value} {verb}ed", f"{verb.capitalize()} all the {noun} {near} {value}", f"We must {verb} {noun} {value}", f"{verb.capitalize()} the {value} {noun}", f"{verb.capitalize()} {value} {near} the {noun}", f"{verb.capitalize()} the {second} of the {value} {noun}",
+            f"{value} needs {a(noun)} to {verb}", f"The {noun} {value} has to be {verb}ed", f"My {noun} is {value}, {verb} it", f"{verb.capitalize()} {a(noun)} with {value}",
+        ))  # fmt: skip
+
+    def ask(say: Random) -> Need:
+        drawn = {field.name: field.draw(say) for field in fields}
+        given = [field for field in fields if field.required or say.random() < 0.5]
+        values = {field.name: drawn[field.name][0] for field in given}
+        shown = drawn[main.name][1][0] if whole else ""
+        spoken = [field for field in given if field is not main]
+        text = sentence(say, shown) if whole else f"{say.choice((verb.capitalize(), 'Show', 'Give me', 'I need', 'Get')) if asks else verb.capitalize()} the {what or noun}"  # fmt: skip
+        if say.random() < 0.12:
+            say.shuffle(spoken)
+        if say.random() < 0.08 and given:  # the request spells every parameter out
+            pieces = [f"{field.name}{say.choice((' ', '=', ': '))}{quoted(say, values[field.name]) if isinstance(values[field.name], str) else json.dumps(values[field.name])}" for field in given]  # fmt: skip
+            text = (
+                f"{say.choice(('Use', 'Call', 'Run'))} {tool.name}{say.choice((':', ' with', ','))} {', '.join(pieces)}"
             )
-            made.more = Need(tool, "", name, {main.name: other}, topic)
-            made.follow = None
-    return made
+            return Need(tool, finish(say, text), values, topic)
+        if spoken and type(values[spoken[0].name]) in (int, float) and whole and " " in text and say.random() < 0.15:
+            first, rest = text.split(" ", 1)
+            text = f"{first} {values[spoken[0].name]} {say.choice((plain(spoken[0].name), words.noun(say) + 's of'))} {rest}"  # fmt: skip
+            spoken = spoken[1:]
+        for field in spoken:
+            how = say.choice(drawn[field.name][1])
+            text += how if how.startswith(",") else say.choice((" ", " ", " ", ", ", " and ", ", and ")) + how
+        made = Need(tool, "", values, topic)
+        if len(values) == 1 and whole and say.random() < 0.15:  # two things at once
+            second_value, (second_shown, *_) = main.draw(say)
+            text = f"{text} and {say.choice(('of ', 'for ', 'also ', ''))}{second_shown}"
+            made.more = {main.name: second_value}
+        made.text = finish(say, text)
+        return made
+
+    def follow(say: Random) -> Need:
+        value, (shown, *_) = main.draw(say)
+        text = say.choice(("And for {}?", "What about {}?", "Now {}", "the same for {} please", "And {}?", "and {} too", "Do that for {} as well"))  # fmt: skip
+        return Need(tool, text.format(shown), {main.name: value}, topic)
+
+    tool.ask = ask
+    if whole and len(fields) == 1:
+        tool.follow = follow
+    return tool
 
 
-def extra_zh(rng: Random) -> Param:
+@dataclass(slots=True)
+class Slot:
+    """A thing that a request names: the parameter, its noun, and the preposition that leads to it."""
+
+    noun: str
+    field: Field
+    near: str
+
+
+def slot(rng: Random, noun: str, near: str) -> Slot:
+    name = rng.choice((noun, noun, noun, noun, f"{noun}_name", f"{noun}_id", f"{rng.choice(words.COMMON)}_{noun}", f"{near}_{noun}", f"{noun}_{words.word(rng)}"))  # fmt: skip
+    if name in words.HELD_BACK:
+        name = noun
+    texts = (f"The {noun}", f"The {noun}", f"Name of the {noun}", f"Which {noun}", f"{noun.capitalize()} name", noun.capitalize())  # fmt: skip
+    coded = rng.random() < 0.12
+
+    def draw(say: Random) -> Said:
+        value = words.code(say) if coded else words.noun(say) if say.random() < 0.1 else words.proper(say)
+        return value, [quoted(say, value)]
+
+    return Slot(noun, Field(name, describe(rng, {"type": "string"}, *texts), draw), near)
+
+
+def make_spoken(rng: Random) -> Tool:
+    """A tool whose description and requests are the same sentence, once with nouns and once with values.
+
+    Several values are told apart by their nouns and prepositions, in whatever order the request names them; a value may also stand
+    before the thing as its kind, or be a number with its unit.
+    """
+    thing, what, more = rng.sample(words.NOUNS, 3)
+    if rng.random() < 0.25:
+        thing = f"{rng.choice((more, rng.choice(words.COMMON)))} {thing}"
+    near = rng.sample(("in", "at", "for", "of", "from", "to", "near", "with", "on", "over", "by"), 3)
+    slots = [slot(rng, noun, near[at]) for at, noun in enumerate(words.noun(rng) for _ in range(rng.choice((1, 1, 1, 2, 2, 3))))]  # fmt: skip
+    slots = list({each.field.name: each for each in slots}.values())
+    kind: Field | None = None
+    if rng.random() < 0.3:  # its kind, said before it
+        options = [rng.choice((words.word(rng), rng.choice(words.COMMON), words.noun(rng))) for _ in range(rng.randint(2, 4))] if rng.random() < 0.5 else []  # fmt: skip
+        label = rng.choice(("type", "sort", "variety", "style", "size", "model", what, what))
+        schema: Json = {"type": "string"} | ({"enum": list(dict.fromkeys(options))} if options else {})
+        kind = Field(label, describe(rng, schema, f"Kind of {thing}", f"{label.capitalize()} of the {thing}", f"Which {label}", f"The {label}"), lambda say: (say.choice(options) if options else say.choice((words.word, words.noun))(say), []))  # fmt: skip
+        if rng.random() < 0.5:
+            slots = slots[1:]
+    count: Field | None = None
+    unit = f"{words.noun(rng)}s"
+    if rng.random() < 0.35:
+        label = rng.choice((unit, unit, unit[:-1], f"{unit}_count", f"num_{unit}", "amount", "quantity"))
+        if label not in words.HELD_BACK:
+            count = Field(label, describe(rng, {"type": "integer"}, f"Number of {unit}", f"How many {unit}", unit.capitalize()), lambda say: (say.choice((say.randint(1, 12), say.randint(1, 99), say.randint(100, 999))), []))  # fmt: skip
+    fields = unique([*(each.field for each in slots), *([kind] if kind else []), *([count] if count else [])])
+    if rng.random() < 0.4:
+        rng.shuffle(fields)
+    if not fields or len(fields) < len(slots) + bool(kind) + bool(count):
+        return make_spoken(rng)
+    asks = rng.random() < 0.45
+    attr = plain(rng.choice(words.ATTRS)) if rng.random() < 0.4 else what
+    if asks and rng.random() < 0.3:
+        attr = f"{rng.choice((*words.COMMON[34:64], words.noun(rng), 'next'))} {attr}"
+    verb = rng.choice(words.VERBS)
+    told = [f"{each.near} {a(each.noun)}" for each in slots[: rng.choice((1, 1, 2, 3))]]
+    description = " ".join((f"{attr.capitalize()} of {a(thing)}" if asks and rng.random() < 0.4 else attr.capitalize() if asks else f"{verb.capitalize()} {a(thing)}", *told))  # fmt: skip
+    if rng.random() < 0.1:
+        description = f"{rng.choice(('Get the', 'Look up the', 'Find the') if asks else ('Use this to', 'Lets you'))} {description[0].lower()}{description[1:]}"  # fmt: skip
+    head = attr.split() if asks else [verb, *thing.split()]
+    name = spell(rng, rng.choice((head, head, [*head, slots[0].noun] if slots else head, [*thing.split(), head[0]])))
+    topic = f"for the {attr}" if asks else f"me to {verb} the {thing}"
+    tool = Tool(tool_schema(rng, name, description, fields), name, fields, lambda say: Need(tool, "", {}, ""))
+
+    def ask(say: Random) -> Need:
+        drawn = {field.name: field.draw(say) for field in fields}
+        values: Json = {name: value for name, (value, _) in drawn.items()}
+        bare = say.random() < 0.5  # at most one value stands without its noun
+        said = []
+        for at, each in enumerate(slots):
+            shown = drawn[each.field.name][1][0]
+            labelled = say.choice((f"the {each.noun} {shown}", f"the {each.noun} {shown}", f"{each.noun} {shown}", f"the {shown} {each.noun}", f"the {each.noun} called {shown}"))  # fmt: skip
+            said.append(f"{each.near} {shown if bare and at == 0 else labelled}")
+        if say.random() < 0.4:
+            say.shuffle(said)
+        shown_thing = f"{values[kind.name]} {thing}" if kind else thing
+        if count:
+            number = values[count.name]
+            amount = f"{number} {unit}"
+            if say.random() < 0.5:
+                shown_thing = f"{amount} of {shown_thing}"
+            else:
+                said.insert(say.randint(0, len(said)), say.choice((f"for {amount}", f"with {amount}", f"{amount}", f"and {amount}")))  # fmt: skip
+                shown_thing = f"{say.choice(('the', 'a', 'some'))} {shown_thing}"
+        elif kind:
+            shown_thing = say.choice((shown_thing, f"some {shown_thing}", f"the {shown_thing}", f"a {shown_thing}"))
+        else:
+            shown_thing = say.choice((f"the {thing}", f"the {thing}", a(thing), thing, f"my {thing}"))
+        tail = " ".join(said)
+        if asks:
+            of = f" of {shown_thing}" if kind or count or say.random() < 0.2 else ""
+            text = say.choice((
+                f"What is the {attr}{of} {tail}", f"What's the {attr}{of} {tail}", f"Tell me the {attr}{of} {tail}", f"I need the {attr}{of} {tail}", f"{attr}{of} {tail}", f"{attr.capitalize()}{of} {tail}",
+                f"And the {attr}{of} {tail}", f"How high is the {attr}{of} {tail}", f"Which {attr} is there{of} {tail}", f"I would like to know the {attr}{of} {tail}", f"What are the {attr}s{of} {tail}",
+                f"When is the {attr}{of} {tail}", f"Where is the {attr}{of} {tail}", f"Do you know the {attr}{of} {tail}", f"Look up the {attr}{of} {tail}", f"Is there a {attr}{of} {tail}",
+            ))  # fmt: skip
+            if kind and not count and say.random() < 0.3:
+                text = say.choice((f"How much {values[kind.name]} {thing} is in the {attr} {tail}", f"How many {unit} of {values[kind.name]} {thing} has the {attr} {tail}", f"Is any {values[kind.name]} {thing} left {tail}, and what {attr}"))  # fmt: skip
+        else:
+            text = say.choice((
+                f"{verb.capitalize()} {shown_thing} {tail}", f"{verb.capitalize()} {shown_thing} {tail}", f"I want to {verb} {shown_thing} {tail}", f"I'd like to {verb} {shown_thing} {tail}", f"{verb.capitalize()} me {shown_thing} {tail}",
+                f"We have to {verb} {shown_thing} {tail}", f"It is time to {verb} {shown_thing} {tail}", f"Let us {verb} {shown_thing} {tail}", f"{tail.capitalize() if tail.islower() else tail}, {verb} {shown_thing}",
+            ))  # fmt: skip
+        return Need(tool, finish(say, text.replace("  ", " ").strip(" ,")), values, topic)
+
+    tool.ask = ask
+    return tool
+
+
+def extra_zh(rng: Random) -> Field:
     """A further parameter of a Chinese tool."""
-    noun = rng.choice(words.NOUNS_ZH) if rng.random() < 0.6 else "".join(rng.choices(words.HAN, k=2))
+    noun = words.noun_zh(rng)
     name = rng.choice((words.noun(rng), words.word(rng), words.noun(rng), noun))
     kind = rng.random()
     if kind < 0.35:
-        number = rng.choice((rng.randint(1, 12), rng.randint(1, 99), rng.randint(100, 9999)))
-        unit = rng.choice(("个", "次", "天", "分钟", "小时", "张", "件", "米", "楼", "号", "份", "人", "度", "元"))
-        return Param(
-            name,
-            describe(rng, {"type": "integer"}, f"{noun}数量", f"{noun}数", f"{noun}", f"{unit}数"),
-            number,
-            [
-                f"，{number}{unit}",
-                f"{number}{unit}",
-                f"，{noun}{number}{unit}",
-                f"，一共{number}{unit}{noun}",
-                f"，{noun}为{number}",
-            ],
-        )
+        unit = rng.choice("个 次 天 分钟 小时 张 件 米 楼 号 份 人 度 元 位 杯 斤 公里 岁 层".split(" "))
+
+        def number(say: Random) -> Said:
+            value = say.choice((say.randint(1, 12), say.randint(1, 99), say.randint(100, 9999)))
+            return value, [f"，{value}{unit}", f"{value}{unit}", f"，{noun}{value}{unit}", f"，一共{value}{unit}{noun}", f"，{noun}为{value}", f"，要{value}{unit}", f"，有{value}{unit}{noun}"]  # fmt: skip
+
+        return Field(name, describe(rng, {"type": "integer"}, f"{noun}数量", f"{noun}数", noun, f"{unit}数"), number)
     if kind < 0.65:
-        value = words.proper_zh(rng) if rng.random() < 0.7 else words.code(rng)
-        return Param(
-            name,
-            describe(rng, {"type": "string"}, noun, f"{noun}名称", f"哪个{noun}"),
-            value,
-            [f"，{noun}“{value}”", f"，{noun}是{value}", f'，到"{value}"', f'，{noun}"{value}"', f"，{noun}：{value}"],
-        )
+
+        def text(say: Random) -> Said:
+            value = words.proper_zh(say) if say.random() < 0.7 else words.code(say)
+            return value, [f"，{noun}“{value}”", f"，{noun}是{value}", f'，到"{value}"', f'，{noun}"{value}"', f"，{noun}：{value}", f"，{noun}在{value}"]  # fmt: skip
+
+        return Field(name, describe(rng, {"type": "string"}, noun, f"{noun}名称", f"哪个{noun}"), text)
     if kind < 0.75:
-        value = words.date(rng)
-        return Param(
-            name,
-            describe(rng, {"type": "string"}, "日期", f"{noun}日期"),
-            value,
-            [f"，日期{value}", f"，{value}", f"，在{value}"],
-        )
+
+        def date(say: Random) -> Said:
+            value = words.date(say)
+            return value, [f"，日期{value}", f"，{value}", f"，在{value}"]
+
+        return Field(name, describe(rng, {"type": "string"}, "日期", f"{noun}日期"), date)
     if kind < 0.88:
-        options = list(
-            dict.fromkeys(rng.choice((words.word(rng), "".join(rng.choices(words.HAN, k=2)))) for _ in range(3))
+        options = list(dict.fromkeys(rng.choice((words.word(rng), words.noun_zh(rng))) for _ in range(3)))
+
+        def option(say: Random) -> Said:
+            value = say.choice(options)
+            return value, [f"，用{value}", f"，{noun}{value}", f"，{noun}选{value}"]
+
+        return Field(name, describe(rng, {"type": "string"}, noun) | {"enum": options}, option)
+
+    def switch(say: Random) -> Said:
+        return (
+            (True, [f"，需要{noun}", f"，要{noun}"])
+            if say.random() < 0.5
+            else (False, [f"，不要{noun}", f"，不需要{noun}"])
         )
-        value = rng.choice(options)
-        return Param(
-            name,
-            describe(rng, {"type": "string"}, noun) | {"enum": options},
-            value,
-            [f"，用{value}", f"，{noun}{value}", f"，{noun}选{value}"],
-        )
-    value = rng.random() < 0.5
-    return Param(
-        name,
-        describe(rng, {"type": "boolean"}, f"是否需要{noun}", f"是否{noun}"),
-        value,
-        [f"，需要{noun}", f"，要{noun}"] if value else [f"，不要{noun}", f"，不需要{noun}"],
-    )
+
+    return Field(name, describe(rng, {"type": "boolean"}, f"是否需要{noun}", f"是否{noun}"), switch)
 
 
-def need_zh(rng: Random) -> Need:
-    """A tool and a Chinese request for it."""
-    noun = (
-        rng.choice(words.NOUNS_ZH) if rng.random() < 0.55 else "".join(rng.choices(words.HAN, k=rng.choice((2, 2, 3))))
-    )
-    value: Any = words.proper_zh(rng) if rng.random() < 0.7 else rng.choice((words.code, words.proper))(rng)
+def make_zh(rng: Random) -> Tool:
+    """A tool that is asked for in Chinese."""
+    noun = words.noun_zh(rng)
     numeric = rng.random() < 0.1
-    if numeric:
-        value = rng.choice((rng.randint(1, 99), rng.randint(1, 999)))
     key = rng.choice((words.noun(rng), words.word(rng), "name", f"{words.noun(rng)}_id", noun, f"{noun}名"))
-    texts = (
-        (f"{noun}编号", "编号")
-        if numeric
-        else (f"{noun}名称", f"{noun}", f"{noun}的名字", f"哪个{noun}", f"{noun}编号")
-    )
-    main = Param(key, describe(rng, {"type": "integer" if numeric else "string"}, *texts), value, [])
-    said = f"{value}号" if numeric else rng.choice((f"{value}", f"“{value}”", f'"{value}"', f"{value}"))
-    extras = unique([main, *(extra_zh(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))])[1:]
-    follow = ""
-    draw = rng.random()
-    if draw < 0.08 and not numeric:  # on and off
-        on = rng.random() < 0.5
-        verb = "打开" if on else rng.choice(("关闭", "关上", "关掉"))
-        flag = Param(
-            rng.choice(("enabled", "active", "is_on", words.word(rng))),
-            describe(rng, {"type": "boolean"}, "是否打开", f"是否打开{noun}"),
-            on,
-            [],
-        )
-        extras = [flag]
+    texts = (f"{noun}编号", "编号") if numeric else (f"{noun}名称", noun, f"{noun}的名字", f"哪个{noun}", f"{noun}编号", f"{noun}位置")  # fmt: skip
+
+    def draw(say: Random) -> Said:
+        if numeric:
+            value: Any = say.choice((say.randint(1, 99), say.randint(1, 999)))
+            return value, [f"{value}号"]
+        value = words.proper_zh(say) if say.random() < 0.7 else say.choice((words.code, words.proper))(say)
+        return value, [say.choice((f"{value}", f"“{value}”", f'"{value}"', f"{value}"))]
+
+    main = Field(key, describe(rng, {"type": "integer" if numeric else "string"}, *texts), draw)
+    kind = rng.random()
+    extras: list[Field] = []
+    flag_name = rng.choice(("enabled", "active", "is_on", words.word(rng)))
+    attr = rng.choice(words.ATTRS_ZH) if rng.random() < 0.6 else words.noun_zh(rng)
+    verb = rng.choice(words.VERBS_ZH) if rng.random() < 0.75 else "".join(rng.choices(words.HAN, k=2))
+    if kind < 0.08 and not numeric:
+        extras = [Field(flag_name, describe(rng, {"type": "boolean"}, "是否打开", f"是否打开{noun}"), lambda say: (True, []))]  # fmt: skip
         description = rng.choice((f"打开或关闭{noun}", f"{noun}开关"))
-        text = rng.choice(
-            (f"把{said}的{noun}{verb}", f"{verb}{said}的{noun}", f"请{verb}{said}{noun}", f"把{said}{noun}{verb}")
-        )
-        name = spell(rng, [rng.choice(("switch", "set", "toggle", words.word(rng))), words.noun(rng)])
-        name = name.replace("toggle", "turn")
-        topic = f"{verb}{noun}"
-    elif draw < 0.55:
-        attr = rng.choice(words.ATTRS_ZH) if rng.random() < 0.6 else "".join(rng.choices(words.HAN, k=2))
-        description = rng.choice(
-            (
-                f"查询{noun}的{attr}",
-                f"获取{noun}的{attr}",
-                f"查询某个{noun}的{attr}",
-                f"{noun}{attr}查询",
-                f"测量一个{noun}的{attr}",
-                f"查询{attr}",
-            )
-        )
-        text = rng.choice(
-            (
-                f"查询{said}的{attr}", f"查一下{noun}{said}的{attr}", f"{said}的{attr}是多少", f"我想知道{said}的{attr}", f"帮我查{noun}{said}的{attr}", f"{said}这个{noun}的{attr}是多少", f"{said}{noun}的{attr}怎么样",
-                f"请告诉我{said}的{attr}", f"看看{said}的{attr}", f"查询{noun}{said}的{attr}", f"{noun}{said}的{attr}", f"获取{said}的{attr}", f"测量{noun}{said}的{attr}", f"{said}的{attr}多少",
-            )
-        )  # fmt: skip
-        follow = rng.choice(("那{}呢？", "{}呢？", "再查一下{}", "那么{}的呢"))
-        name = spell(
-            rng,
-            [
-                *rng.choice(((), ("get",), ("query",), ("check",))),
-                words.noun(rng),
-                *rng.choice(((), (words.noun(rng),), (words.word(rng),))),
-            ],
-        )
-        topic = attr
+        name = spell(rng, [rng.choice(("switch", "set", "turn", words.word(rng))), words.noun(rng)])
+        topic = f"开关{noun}"
     else:
-        verb = rng.choice(words.VERBS_ZH) if rng.random() < 0.75 else "".join(rng.choices(words.HAN, k=2))
-        description = rng.choice((f"{verb}{noun}", f"{verb}一个{noun}", f"用来{verb}{noun}", f"{noun}{verb}"))
-        text = rng.choice(
-            (
-                f"{verb}{noun}{said}",
-                f"帮我{verb}{said}{noun}",
-                f"请{verb}{said}的{noun}",
-                f"把{noun}{said}{verb}",
-                f"我要{verb}{noun}{said}",
-                f"{verb}{said}{noun}",
-                f"在{noun}{said}{verb}",
-                f"{noun}{said}要{verb}",
-                f"给{said}{verb}{noun}",
-                f"从{said}{verb}{noun}",
-            )
-        )
-        name = spell(
-            rng,
-            [
-                words.noun(rng) if rng.random() < 0.5 else rng.choice(words.VERBS),
-                words.noun(rng),
-                *rng.choice(((), (words.word(rng),))),
-            ],
-        )
-        topic = f"{verb}{noun}"
-    prefix = ""
-    for param in extras:
-        if param.said:
-            how = rng.choice(param.said)
-            if isinstance(param.value, int) and not isinstance(param.value, bool) and rng.random() < 0.2:
-                prefix = how.removeprefix("，")
-                text = (
-                    f"{prefix}，{text}"
-                    if rng.random() < 0.5
-                    else f"{text[:2]}{prefix}{text[2:]}"
-                    if text[:2] in words.VERBS_ZH
-                    else f"{text}，{prefix}"
-                )
+        extras = unique([main, *(extra_zh(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))])[1:]
+        if kind < 0.55:
+            description = rng.choice((f"查询{noun}的{attr}", f"获取{noun}的{attr}", f"查询某个{noun}的{attr}", f"{noun}{attr}查询", f"测量一个{noun}的{attr}", f"查询{noun}{attr}", f"查看{noun}{attr}"))  # fmt: skip
+            name = spell(rng, [*rng.choice(((), ("get",), ("query",), ("check",))), words.noun(rng), *rng.choice(((), (words.noun(rng),), (words.word(rng),)))])  # fmt: skip
+            topic = attr
+        else:
+            description = rng.choice((f"{verb}{noun}", f"{verb}一个{noun}", f"用来{verb}{noun}", f"{noun}{verb}"))
+            name = spell(rng, [words.noun(rng) if rng.random() < 0.5 else rng.choice(words.VERBS), words.noun(rng), *rng.choice(((), (words.word(rng),)))])  # fmt: skip
+            topic = f"{verb}{noun}"
+    if rng.random() < 0.05:
+        name = topic
+    fields = unique([main, *extras])
+    tool = Tool(tool_schema(rng, name, description, fields), name, fields, lambda say: Need(tool, "", {}, ""))
+
+    def ask(say: Random) -> Need:
+        value, (shown, *_) = draw(say)
+        values: Json = {main.name: value}
+        if kind < 0.08 and not numeric:
+            on = say.random() < 0.5
+            act = "打开" if on else say.choice(("关闭", "关上", "关掉"))
+            values[flag_name] = on
+            text = say.choice((f"把{shown}的{noun}{act}", f"{act}{shown}的{noun}", f"请{act}{shown}{noun}", f"把{shown}{noun}{act}"))  # fmt: skip
+        elif kind < 0.55:
+            text = say.choice((
+                f"查询{shown}的{attr}", f"查一下{noun}{shown}的{attr}", f"{shown}的{attr}是多少", f"我想知道{shown}的{attr}", f"帮我查{noun}{shown}的{attr}", f"{shown}这个{noun}的{attr}是多少", f"{shown}{noun}的{attr}怎么样",
+                f"请告诉我{shown}的{attr}", f"看看{shown}的{attr}", f"查询{noun}{shown}的{attr}", f"{noun}{shown}的{attr}", f"获取{shown}的{attr}", f"测量{noun}{shown}的{attr}", f"{shown}的{attr}多少", f"{shown}这个{noun}的{attr}高不高",
+                f"有没有{shown}的{attr}", f"{attr}，{noun}{shown}", f"{shown}{noun}{attr}", f"想查{shown}的{noun}{attr}",
+            ))  # fmt: skip
+        else:
+            text = say.choice((f"{verb}{noun}{shown}", f"帮我{verb}{shown}{noun}", f"请{verb}{shown}的{noun}", f"把{noun}{shown}{verb}", f"我要{verb}{noun}{shown}", f"{verb}{shown}{noun}", f"在{noun}{shown}{verb}", f"{noun}{shown}要{verb}", f"给{shown}{verb}{noun}", f"从{shown}{verb}{noun}", f"把{shown}的{noun}{verb}", f"{shown}的{noun}坏了，请{verb}"))  # fmt: skip
+        for field in extras:
+            worth, said = field.draw(say)
+            if not said:
+                continue
+            values[field.name] = worth
+            how = say.choice(said)
+            if type(worth) is int and say.random() < 0.25:
+                how = how.removeprefix("，")
+                text = f"{how}，{text}" if say.random() < 0.4 else f"{text[:2]}{how}{text[2:]}" if text[:2] in words.VERBS_ZH else f"{text}，{how}"  # fmt: skip
             else:
-                text += how if rng.random() < 0.8 else how.replace("，", ",")
-    if rng.random() < 0.3:
-        text += rng.choice(("，谢谢", "，快点", "，好吗", "，请帮忙", "吧"))
-    text += rng.choice(("。", "。", "？", "", "", "！"))
-    params = unique([main, *extras])
-    made = Need(tool_of(rng, name, description, params), text, name, arguments(params), topic, params=params)
-    if follow and len(params) == 1 and not numeric:
-        other = words.proper_zh(rng)
-        made.follow = (follow.format(other), {main.name: other})
-    return made
+                text += how if say.random() < 0.8 else how.replace("，", ",")
+        if say.random() < 0.3:
+            text += say.choice(("，谢谢", "，快点", "，好吗", "，请帮忙", "吧"))
+        text += say.choice(("。", "。", "？", "", "", "！"))
+        if say.random() < 0.3:  # the punctuation of an English keyboard
+            text = text.translate(str.maketrans("，：？！“”", ',:?!""'))
+        return Need(tool, text, values, topic)
+
+    def follow(say: Random) -> Need:
+        value, (shown, *_) = draw(say)
+        return Need(tool, say.choice(("那{}呢？", "{}呢？", "再查一下{}", "那么{}的呢", "{}也一样")).format(shown), {main.name: value}, topic)  # fmt: skip
+
+    tool.ask = ask
+    if len(fields) == 1:
+        tool.follow = follow
+    return tool
 
 
-def rename_words(rng: Random, tool: Json) -> Json:
-    """A near twin of a tool: some of its name is the same, so the whole name must be read."""
-    twin = json.loads(json.dumps(tool))
-    function = twin["function"]
-    name = function["name"]
+def twin(rng: Random, tool: Tool) -> Tool:
+    """A near twin of a tool, never asked for: part of its name is the same, so the whole name must be read."""
+    schema = json.loads(json.dumps(tool.schema))
+    function = schema["function"]
     other = words.noun(rng)
-    function["name"] = rng.choice(
-        (f"{name}_{other}", f"{other}_{name}", f"{rng.choice(words.VERBS)}_{name.split('_')[-1]}")
-    )
+    name = rng.choice((f"{tool.name}_{other}", f"{other}_{tool.name}", f"{rng.choice(words.VERBS)}_{tool.name.split('_')[-1]}"))  # fmt: skip
+    function["name"] = name
     if "description" in function:
         kept = function["description"].split(" ")
         kept[rng.randrange(len(kept))] = other
         function["description"] = " ".join(kept)
-    return twin
+    return Tool(schema, name, tool.fields, tool.ask)
 
 
-def offer(rng: Random, made: Need, chinese: bool) -> list[Json]:
-    """The needed tool among none to three others."""
-    tools = [made.tool]
-    for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 3))):
-        other = (
-            rename_words(rng, made.tool)
-            if rng.random() < 0.1 and not chinese
-            else (need_zh if chinese and rng.random() < 0.8 else need)(rng).tool
-        )
-        if other["function"]["name"] not in {tool["function"]["name"] for tool in tools}:
-            tools.append(other)
-    rng.shuffle(tools)
-    return tools
+def one(rng: Random, chinese: bool) -> Tool:
+    """A tool of any kind."""
+    if rng.random() < 0.1:
+        return common(rng, chinese)
+    if chinese and rng.random() < 0.9:
+        return make_zh(rng)
+    return make_spoken(rng) if rng.random() < 0.4 else make(rng)
+
+
+def kit(rng: Random, chinese: bool, count: int) -> list[Tool]:
+    """Some tools with different names."""
+    tools: dict[str, Tool] = {}
+    while len(tools) < count:
+        tool = one(rng, chinese)
+        tools.setdefault(tool.name, tool)
+    kept = list(tools.values())
+    if rng.random() < 0.1:  # names that begin alike, so that the whole name must be read
+        prefix = words.word(rng)[: rng.randint(2, 6)]
+        for tool in kept:
+            tool.name = tool.schema["function"]["name"] = f"{prefix}_{tool.name}"
+    return kept
 
 
 def result(rng: Random, chinese: bool) -> tuple[str, str]:
@@ -741,7 +688,7 @@ def result(rng: Random, chinese: bool) -> tuple[str, str]:
             (
                 lambda: rng.randint(0, 99), lambda: rng.randint(0, 99999), lambda: round(rng.uniform(0, 1000), rng.choice((1, 2))), lambda: round(rng.uniform(0, 10), 1),
                 lambda: words.proper_zh(rng) if chinese else words.proper(rng), lambda: words.code(rng), lambda: words.date(rng), lambda: words.clock(rng), lambda: rng.random() < 0.5,
-                lambda: words.phrase_zh(rng, 1, 3) if chinese else words.phrase(rng, 1, 3), lambda: f"{rng.randint(1, 99)} {words.word(rng)}", lambda: rng.randint(-40, 0), lambda: f"{rng.randint(1, 99)}.{rng.randint(0, 9)}{'米' if chinese else '%'}",
+                lambda: words.phrase_zh(rng, 1, 3) if chinese else words.phrase(rng, 1, 3), lambda: f"{rng.randint(1, 99)} {words.word(rng)}", lambda: rng.randint(-40, 0), lambda: f"{rng.choice(words.LETTERS).upper()}. {words.word(rng).capitalize()}", lambda: "".join(rng.choices(".-_/ :", k=rng.randint(3, 14))).strip() or "-", lambda: f"{rng.randint(1, 99)}.{rng.randint(0, 9)}{'米' if chinese else '%'}",
             )
         )()  # fmt: skip
         fields[key] = value
@@ -1029,32 +976,38 @@ COMMON: list[tuple[str, str, str, dict[str, tuple[Json, Maker]], list[str], list
 """Tools that people try first: names, descriptions, parameters with a maker of values, requests."""
 
 
-def common(rng: Random, chinese: bool) -> Need:
-    """A well-known tool and a request for it."""
-    names, texts_en, texts_zh, fields, requests_en, requests_zh = rng.choice(COMMON)
+def common(rng: Random, chinese: bool) -> Tool:
+    """A well-known tool."""
+    names, texts_en, texts_zh, parameters, requests_en, requests_zh = rng.choice(COMMON)
     name = rng.choice(names.split("|"))
-    params = []
-    for aliases, (schema, make) in fields.items():
-        params.append(
-            Param(
+    fields: list[Field] = []
+    requests = requests_zh if chinese else requests_en
+    for at, (aliases, (schema, maker)) in enumerate(parameters.items()):
+        titled = aliases.split("|")[0].replace("_", " ").capitalize()
+        always = all(f"{{{at}}}" in request for request in requests)
+        fields.append(
+            Field(
                 rng.choice(aliases.split("|")),
-                describe(rng, dict(schema), aliases.split("|")[0].replace("_", " ").capitalize()),
-                make(rng, chinese),
-                [],
+                describe(rng, dict(schema), titled),
+                lambda say, maker=maker: (maker(say, chinese), []),
+                always and rng.random() < 0.9,
             )
         )
-    request = rng.choice(requests_zh if chinese else requests_en)
-    for at, param in enumerate(params):
-        param.required = f"{{{at}}}" in request and rng.random() < 0.9
-    used = [param for at, param in enumerate(params) if f"{{{at}}}" in request]
-    text = request.format(*(param.value for param in params))
-    text = text + rng.choice(("？", "", "。")) if chinese else finish(rng, text)
     description = rng.choice((texts_zh if chinese and rng.random() < 0.7 else texts_en).split("|"))
-    return Need(
-        tool_of(rng, name, description, params),
-        text,
-        name,
-        arguments(used),
-        f"the {plain(names.split('|')[0]).removeprefix('get ')}",
-        params=params,
-    )
+    topic = f"for the {plain(names.split('|')[0]).removeprefix('get ')}"
+    tool = Tool(tool_schema(rng, name, description, fields), name, fields, lambda say: Need(tool, "", {}, ""))
+
+    def ask(say: Random) -> Need:
+        request = say.choice(requests)
+        values = [field.draw(say)[0] for field in fields]
+        text = request.format(*values)
+        text = text + say.choice(("？", "", "。")) if chinese else finish(say, text)
+        said = {
+            field.name: value
+            for at, (field, value) in enumerate(zip(fields, values, strict=True))
+            if f"{{{at}}}" in request
+        }
+        return Need(tool, text, said, topic)
+
+    tool.ask = ask
+    return tool

@@ -26,13 +26,27 @@ from torch import Tensor, nn
 
 from . import dialogues, network, shape
 
-BUCKETS = (160, 224, 288, 384, 512, 704, 960, 1344, 2048, 3072, 4096, 6144, 8192)
+BUCKETS = (192, 320, 512, 768, 1024, 1280, 1664, 2304, 3584, 5632, 8192)
 """Lengths that batches are padded to; a batch of any of them has about the same number of tokens."""
+TRAINED_SHARE = 0.5
+"""At most so many of a batch's positions are trained on; batches of one length then have one shape."""
 PROMPT_SHARE, PROMPT_WEIGHT = 0.06, 0.1
 """The share of prompt tokens that also count, and how much."""
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """ids (rows, length); then, per trained position: its flat index, the token to predict, its weight."""
+
+
+def encode(tokenizer: Any, drawn: dialogues.Sample) -> tuple[list[int], list[int]]:
+    """Token ids, and the positions among them that the model should predict."""
+    ids: list[int] = []
+    wanted: list[int] = []
+    for text, learn in drawn.parts:
+        new = tokenizer.encode(text, add_special_tokens=False).ids
+        if learn:
+            wanted.extend(range(len(ids), len(ids) + len(new)))
+        ids.extend(new)
+    return ids, wanted
 
 
 def batches(seed: str, tokens: int) -> Iterator[Batch]:
@@ -41,39 +55,45 @@ def batches(seed: str, tokens: int) -> Iterator[Batch]:
 
     tokenizer = Tokenizer.from_file(str(shape.MODEL_DIR / "tokenizer.json"))
     rng = Random(seed)
-    waiting: dict[int, list[tuple[list[int], int]]] = defaultdict(list)
+    chance = np.random.default_rng([ord(c) for c in seed])
+    waiting: dict[int, list[tuple[list[int], list[int]]]] = defaultdict(list)
     while True:
-        drawn = dialogues.sample(rng)
-        prompt = tokenizer.encode(drawn.prompt, add_special_tokens=False).ids
-        ids = prompt + tokenizer.encode(drawn.completion, add_special_tokens=False).ids
-        bucket = next((length for length in BUCKETS if len(ids) <= length), None)
+        row = encode(tokenizer, dialogues.sample(rng))
+        bucket = next((length for length in BUCKETS if len(row[0]) <= length), None)
         if bucket is None:
             continue
         rows = waiting[bucket]
-        rows.append((ids, len(prompt)))
+        rows.append(row)
         if len(rows) == max(1, tokens // bucket):
-            yield collate(rows, bucket, rng)
+            yield collate(rows, bucket, chance)
             waiting[bucket] = []
 
 
-def collate(rows: list[tuple[list[int], int]], length: int, rng: Random) -> Batch:
+def collate(rows: list[tuple[list[int], list[int]]], length: int, chance: np.random.Generator) -> Batch:
     ids = np.zeros((len(rows), length), dtype=np.uint16)
     places, targets, weights = [], [], []
-    chance = np.random.default_rng(rng.getrandbits(63))
-    for row, (tokens, prompt) in enumerate(rows):
+    for row, (tokens, wanted) in enumerate(rows):
         array = np.array(tokens, dtype=np.uint16)
         ids[row, : len(array)] = array
-        chosen = np.arange(len(array) - 1)
-        keep = (chosen >= prompt - 1) | (chance.random(len(chosen)) < PROMPT_SHARE)
-        chosen = chosen[keep]
+        weight = np.where(chance.random(len(array)) < PROMPT_SHARE, PROMPT_WEIGHT, 0.0)
+        weight[wanted] = 1.0
+        chosen = np.flatnonzero(weight[1:])  # the position before a token predicts it
         places.append(chosen + row * length)
         targets.append(array[chosen + 1])
-        weights.append(np.where(chosen >= prompt - 1, 1.0, PROMPT_WEIGHT))
+        weights.append(weight[chosen + 1])
+    size = int(ids.size * TRAINED_SHARE)
+    place, target, weight = (np.concatenate(parts) for parts in (places, targets, weights))
+    if len(place) > size:
+        kept = np.sort(chance.permutation(len(place))[:size])
+        place, target, weight = place[kept], target[kept], weight[kept]
+    spare = size - len(place)
     return (
         ids,
-        np.concatenate(places).astype(np.int32),
-        np.concatenate(targets),
-        np.concatenate(weights).astype(np.float16),
+        np.concatenate((place, np.arange(spare))).astype(
+            np.int32
+        ),  # of no weight; each somewhere else, to add up quickly
+        np.pad(target, (0, spare)),
+        np.pad(weight, (0, spare)).astype(np.float32),
     )
 
 
@@ -135,15 +155,63 @@ def rate_at(progress: float) -> float:
     return min(1.0, progress / 0.01) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def to_device(batch: Batch, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    ids, places, targets, weights = batch
-    moved = [
-        torch.from_numpy(array.view(np.int16) if array.dtype == np.uint16 else array)
-        for array in (ids, places, targets, weights)
-    ]
-    if device == "cuda":
-        moved = [tensor.pin_memory().to(device, non_blocking=True) for tensor in moved]
-    return moved[0].long(), moved[1].long(), moved[2].long(), moved[3].float()
+class Gradients:
+    """Loss and gradients of a batch. On a GPU each batch shape is recorded once as a CUDA graph and replayed, which spares the launches."""
+
+    def __init__(self, model: network.Network, device: str, usual: float):
+        self.model, self.device, self.usual = model, device, usual
+        self.parameters = list(model.parameters())
+        self.window = torch.zeros(2, device=device)
+        """Sum of the answers' losses and their number, since it was last read."""
+        self.records = True
+        self.pool = torch.cuda.graph_pool_handle() if device == "cuda" else None
+        """Shared: graphs run one after the other, and what they leave (the gradients) is kept apart by being held."""
+        self.recorded: dict[tuple[int, ...], tuple[Any, list[Tensor], list[Tensor]]] = {}
+
+    def compute(self, ids: Tensor, places: Tensor, targets: Tensor, weights: Tensor) -> list[Tensor]:
+        with torch.autocast(self.device, torch.bfloat16, cache_enabled=False):
+            hidden = self.model(ids.long()).flatten(0, 1).index_select(0, places)
+            logits = self.model.logits(hidden)
+        losses = F.cross_entropy(logits.float(), targets.long(), reduction="none")
+        gradients = torch.autograd.grad((losses * weights).sum() / self.usual, self.parameters)
+        answer = (weights == 1.0).float()
+        self.window += torch.stack(((losses.detach() * answer).sum(), answer.sum()))
+        return list(gradients)
+
+    def of(self, batch: Batch) -> list[Tensor]:
+        arrays = [torch.from_numpy(array.view(np.int16) if array.dtype == np.uint16 else array) for array in batch]
+        if self.device != "cuda":
+            return self.compute(*arrays)
+        shape_of = tuple(arrays[0].shape)
+        if shape_of not in self.recorded and self.records:
+            try:
+                self.record(shape_of, arrays)
+            except RuntimeError as error:
+                print(f"no graph for {shape_of}, going on without: {error}", flush=True)
+                self.records = False
+        if shape_of not in self.recorded:
+            return self.compute(*(array.to("cuda") for array in arrays))
+        graph, inputs, gradients = self.recorded[shape_of]
+        for place, array in zip(inputs, arrays, strict=True):
+            place.copy_(array.pin_memory(), non_blocking=True)
+        graph.replay()
+        return gradients
+
+    def record(self, shape_of: tuple[int, ...], arrays: list[Tensor]) -> None:
+        """Run a few times to warm up, then record."""
+        inputs = [array.to("cuda") for array in arrays]
+        before = self.window.clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                self.compute(*inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            gradients = self.compute(*inputs)
+        self.window.copy_(before)
+        self.recorded[shape_of] = (graph, inputs, gradients)
 
 
 def exact_answers(model: network.Network, device: str, count: int) -> dict[str, list[int]]:
@@ -157,13 +225,13 @@ def exact_answers(model: network.Network, device: str, count: int) -> dict[str, 
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
         for _ in range(count):
             drawn = dialogues.sample(rng)
-            prompt = tokenizer.encode(drawn.prompt, add_special_tokens=False).ids
-            ids = prompt + tokenizer.encode(drawn.completion, add_special_tokens=False).ids
+            ids, wanted = encode(tokenizer, drawn)
             if len(ids) > shape.MAX_TOKENS:
                 continue
             row = torch.tensor([ids], device=device)
-            guess = model.logits(model(row)[0, len(prompt) - 1 : -1]).argmax(-1)
-            table[drawn.kind][0] += bool((guess == row[0, len(prompt) :]).all())
+            places = torch.tensor(wanted, device=device)
+            guess = model.logits(model(row)[0].index_select(0, places - 1)).argmax(-1)
+            table[drawn.kind][0] += bool((guess == row[0].index_select(0, places)).all())
             table[drawn.kind][1] += 1
     model.train()
     return dict(table)
@@ -197,7 +265,7 @@ def curve(rows: list[tuple[int, float]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=13_500)
+    parser.add_argument("--steps", type=int, default=22_000)
     parser.add_argument("--tokens", type=int, default=65_536, help="tokens in a batch, padding included")
     parser.add_argument("--workers", type=int, default=15)
     parser.add_argument("--limit-s", type=float, default=1e9, help="the schedule is shortened to end by then")
@@ -217,10 +285,9 @@ def main() -> None:
     others = [parameter for name, parameter in model.named_parameters() if parameter.ndim != 2 or "embed" in name]
     muon = Muon(matrices)
     adam = torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0, fused=args.device == "cuda")
-    usual = args.tokens * 0.12
-    """Answer tokens in a usual batch. Dividing by a constant lets a batch of long prompts with few answers weigh what it should."""
+    # Dividing by a constant lets a batch of long prompts with few answers weigh what it should.
+    gradients = Gradients(model, args.device, usual=args.tokens * 0.25)
     rows: list[tuple[int, float]] = []
-    window = torch.zeros(2, device=args.device)
     start, waited, seen = time.monotonic(), 0.0, 0
     for step in range(args.steps):
         asked = time.monotonic()
@@ -228,28 +295,20 @@ def main() -> None:
         if step == 0:
             start = asked = time.monotonic()
         waited += time.monotonic() - asked
-        ids, places, targets, weights = to_device(batch, args.device)
-        seen += ids.numel()
+        seen += batch[0].size
         progress = max(step / args.steps, (time.monotonic() - start) / args.limit_s)
         if progress >= 1:
             break
         share = rate_at(progress)
-        with torch.autocast(args.device, torch.bfloat16):
-            hidden = model(ids).flatten(0, 1).index_select(0, places)
-            logits = model.logits(hidden)
-        losses = F.cross_entropy(logits.float(), targets, reduction="none")
-        ((losses * weights).sum() / usual).backward()
-        nn.utils.clip_grad_norm_(others, 1.0)
+        for parameter, gradient in zip(gradients.parameters, gradients.of(batch), strict=True):
+            parameter.grad = gradient
         for group in adam.param_groups:
             group["lr"] = args.adam_rate * share
         adam.step()
         muon.step(args.muon_rate * share)
-        model.zero_grad(set_to_none=True)
-        answer = (weights == 1.0).float()
-        window += torch.stack(((losses.detach() * answer).sum(), answer.sum()))
         if (step + 1) % 50 == 0:
-            total, number = window.tolist()
-            window.zero_()
+            total, number = gradients.window.tolist()
+            gradients.window.zero_()
             rows.append((step + 1, total / number))
             if (step + 1) % 500 == 0:
                 took = time.monotonic() - start

@@ -22,10 +22,65 @@ NOUNS = (
 HELD_BACK = frozenset(
     "resort river hours harbour passengers town day kind cups isbn building wall colour parcel altitude country owner pitch street plant region freezer_id student badge stone venue fee gate "
     "percent phrase comet llama kilos fountain running flight tank passport glacier per postcode match seam amps marina nights spice sender tower strokes star station minutes museum count "
-    "lantern dish room on elevator floor".split()
+    "lantern dish room on elevator floor sighting_place sauna guests roast grams licence_plate depot weeks shepherd_name choir_name continent fjord bridge_name axles locker_no "
+    "movie_title subtitle_language species theatre_stage brightness_pct karat ounces".split()
 )
 """Parameters of the held-out tools: never drawn as a name here."""
-NOUNS = sorted(set(NOUNS) - HELD_BACK - {"ticket", "cup", "token", "metric"})
+NOUNS = sorted(set(NOUNS) - HELD_BACK - {"ticket", "cup", "token", "metric", "guest"})
+MORE_NOUNS = (
+    "accident actor adapter agenda agreement airline airship alley almond anchor angle animal ankle answer ant antenna apartment appointment apron arch area arena arm armchair "
+    "arrow artist assistant athlete attic auction audience aunt autumn avenue axe baby bacon badger baker bakery balance balcony ball balloon bamboo banana band bandage banner "
+    "bar barber bark barn barrel baseball basement basin bath bathroom bay beam bean bear beard beaver bed bedroom beetle bench berry bicycle bill birth biscuit blade blanket "
+    "blind blood blouse board body boiler bolt bone border boss boulder bowl boy bracelet brain brake brass breakfast breath brick bride broom brother bubble bucket buffet bug "
+    "bulb bull bullet bus bush butcher butter butterfly button cabbage cabin cabinet cactus cage calf camel camp canal candidate candle candy canoe canyon cap captain caravan "
+    "cargo carpenter carpet carrot cart castle catalogue cattle cave ceiling celery cement ceremony chain chalk champion charity cheek chef cherry chest chicken chimney chin "
+    "chip chocolate choir church cinema circle circus citizen clay cleaner clerk cliff climate clock closet cloth cloud clown coal coast cobweb cocoa coconut coin collar "
+    "college colony column comb comedy committee company compass computer concrete cone conference console contest contract cookie copper coral cord corn corner corridor couch "
+    "council counter couple court cousin cover crab cradle craft crane cream creek cricket crime crop cross crow crowd crown cucumber cupboard curtain curve cushion customer "
+    "cyclist dairy dam dance dancer dawn dealer deer dentist deposit desert dessert detective device dial diamond diary dictionary dinner diploma director disc disease display "
+    "district ditch diver dock doll dollar dolphin donkey donor dough dove dragon drain drama drawer drawing dream dress drill drink driver drum duck dust eagle ear earth "
+    "editor egg elbow election electrician elephant emperor employee entrance envelope episode equation eraser estate exit expert explorer eye fabric face factory fair falcon "
+    "family farmer fashion father faucet feast feather feedback ferret fiddle fig figure filter finger fire fireplace firm fisherman flag flame flavour fleet flour flower "
+    "flute foam fog folder food foot football ford forecast fork fort fossil fox frame freight friend frog frost fruit fuel funnel fur furnace furniture galaxy gallery gallon "
+    "garage garbage garlic garment gas gear gem giant ginger girl giraffe glove glue goal goat goose gown grain grandmother grape grass gravel grill grocery ground group guard "
+    "guest guitar gum gutter gym hail hair hall hammer hamster hand handle hanger harp harvest hawk hay head headphone health hedge heel helicopter helmet hen herb hero heron "
+    "hill hip hive hobby hockey hole holiday home hood hook horn hospital host hostel hound household hunter hut ice idea index infant ink insect insurance interview iris ivy "
+    "jacket jar jaw jazz jeans jelly jewel jug jungle jury kettle keyboard king kite kitten knee knight knot lab label labour lace ladder lady lamb lane laser laundry lawn "
+    "lawyer lead leaf leg legend letterbox lettuce librarian library lid lighthouse lily limb line lion lip liquid list litter lizard llano load lobby lobster locker "
+    "locomotive log logo loop lorry lunch lung machine magazine magician maid mailbox mall manager mango map maple marathon marble mask mat mattress mayor meadow meat mechanic "
+    "melody melon member memory menu merchant meteor meter mill miner minister mint missile mitten mixer mole money monk monkey monster monument moon mosque moss motel moth "
+    "mother motor mouse moustache mouth mud muffin mule muscle mushroom music musician nail napkin necklace needle neighbour nest net newspaper niece noodle nose notebook "
+    "notice novel nut oak oar ocean octopus office officer olive opera orange orbit orchard orchestra organ ostrich otter oven owl ox oyster package page pail palace palm pan "
+    "panda panel parade parent park parrot parsley partner party pasta paste pastry path pavement paw pea peach peacock peak peanut pearl pebble pedal pelican penguin pension "
+    "pepper perfume pet photograph pianist picnic picture pie pig pigeon pillar pillow pilot pin pine pipe pizza planner plaster plastic platform plaza plot plough plum "
+    "plumber pocket poem poet pole police pond pony pool poppy porch portrait post poster pot pottery powder prawn present president prince princess printer prison prize "
+    "professor program project propeller pudding pulley pumpkin puppet puppy pupil purse puzzle pyramid quail queen queue quilt rabbit raccoon racket radar radio radish raft "
+    "rail rain rainbow ranch raven razor receipt recorder referee reindeer reptile rescue reservoir resident rhythm ribbon rider rifle rim rink road roast robe robin rod roll "
+    "rooster root rope rose rowboat rubber rug rum runner sack saddle safe sail sailor salmon salon sand sandal sandwich sapling sardine satchel sauce saucer sauna sausage saw "
+    "saxophone scale scarf scene scholar scientist scissors scooter score screw sculpture sea seal season seat secretary seed senator servant shark shed sheet shelf shell "
+    "shelter shepherd sherry shield shopper shore shoulder shovel shower shrimp shrub shuttle sign silk singer sink sister skate sketch ski skirt skull slave sled sleeve slide "
+    "slipper slope snail snake soap soccer sock sofa soil soldier son sound spade spark sparrow speaker spear spider spinach sponge sport spot spring squad square squirrel "
+    "stable stadium staff stage stair stall statue steak steam steel stem stew stick stomach stool storm stove strap straw strawberry stream string studio subway suit suitcase "
+    "summer sunflower supper surgeon surgery swamp swan sweater swimmer swing sword syrup tablet tail tailor tape target tart taxi team tenant tennis tent terminal terrace "
+    "territory textile theory thermometer thief thread throat throne thumb tide tie tiger tile timber tin toast tobacco toe toilet tomato tongue tool tooth torch tornado towel "
+    "track tractor trader trail trailer trainer tram trap tray treasure tribe tricycle trolley trombone trophy trousers trumpet trunk tub tube tulip tuna tunnel turkey turnip "
+    "turtle tutor tyre umbrella uncle uniform union university vacation valley valve van vase vault vegetable vehicle veil vest vet victim vine vinegar violet visitor voice "
+    "volcano voucher waffle wagon waist waiter wallet walnut warehouse warrior wasp watch waterfall watermelon wave wax weapon web wedding weed whale wheat wheelchair whip "
+    "whistle widow wife wig wildlife willow winch windmill wing winner winter wire witch witness wolf woman wood workshop worm wound wrench wrist writer yard yarn yogurt zebra "
+    "zipper zoo "
+).split()
+MORE_VERBS = (
+    "accept adjust admit advertise analyse announce apply arrange arrest ask attach attend avoid ban beat begin bend bind bless boil bury catch cheer choose chop climb collect "
+    "command complain confirm connect consult contact continue control cool correct cover crush cure dance decorate dig dive donate drain draw drill drive drop dry dye eject "
+    "embed empty encrypt engrave enter escort examine exchange expand explain export extend fasten fax fill finish fire fix flag flip float fold forward freeze fry gather glue "
+    "grab grade grill grind guard guess guide hang harvest heat hide hold hunt import improve include increase inform inject inspect insure invest iron judge juggle jump kick "
+    "knit label land launch learn license lower mark melt mend mine mix monitor mount name negotiate nominate note occupy offer operate park paste peel phone photograph pick "
+    "place plough polish post pour practise preserve press produce promise propose protect prove punch purchase question raise reach receive recommend reduce refill refuse "
+    "reject relax release renew replay request rescue research retire reverse revise ride rinse roast rob roll rotate row rub ruin scrub seal search sell serve sew shake share "
+    "sharpen shave shoot shorten shout shut sign sketch slice smoke solve sort spell spin split spray squeeze steer sterilise stir store strip supply support survey suspend "
+    "swap sweep swim teach tear test throw tie tighten tow trade train transport trim tutor type unload unpack vaccinate vote wake walk warm warn wave weave weigh whip wipe "
+    "wrap "
+).split()
 ATTRS = (
     "weight height length width depth_m size age colour_code temperature humidity pressure distance duration cost value balance score rank rating status state version owner_name "
     "author_name title address email phone capacity stock_count population area density voltage power energy range limit schedule forecast history summary definition meaning "
@@ -55,6 +110,8 @@ SYLLABLES = (
     "ta te ti to tu va ve vi vo wa we wi xa xo ya yo za ze zi zo bra cre dri fro gla kle plo pra sti stra tro vlo chi sha tho phe quo zan tor mel rin gar lun vek dol mar sten "
     "berg ville ton ford wick holm burg stad field wood ran kel mor tis nex val or en ar us ix um ium ela ina oso ard ett ick oom aft elm irk ond ust ay ee oa ou ai sch tz ck"
 ).split()
+NOUNS = sorted({*NOUNS, *MORE_NOUNS} - HELD_BACK - {"guest"})
+VERBS = sorted({*VERBS, *MORE_VERBS} - HELD_BACK)
 LISTED = [word for word in {*VERBS, *NOUNS, *COMMON, *(name.lower() for name in (*NAMES, *PLACES))} if len(word) > 2]
 LISTED.sort()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -81,6 +138,13 @@ NOUNS_ZH = (
     "视频 频道 网站 域名 证书 密码 日志 指标 警报 分支 版本 模型 数据集 报告 图表 地图 路线 旅行 导游 音乐会 剧院 比赛 球员 教练 商店 市场 优惠券 礼物 玩具 衬衫 鞋子 大衣 帽子 面包 奶酪 苹果 土豆 米饭 汤 蛋糕 咖啡 牛奶 果汁 机器人 卫星 火箭 行星 望远镜 "
     "显微镜 水晶 铜矿 木材 玻璃 棉花 羊毛 皮革 围栏 屋顶 水井 仓库 工厂 码头 矿山 果园 渔船 风车 雕像 合同 发票 邮件 客房 车库 泳池"
 ).split()
+MORE_ZH = (
+    "火锅 水果 蔬菜 海鲜 面馆 茶馆 书店 超市 菜场 邮局 派出所 消防 救护车 地铁 高铁 码头 隧道 停车场 加油站 充电桩 路灯 红绿灯 喷泉 广场 小区 宿舍 教室 操场 图书 实验室 食堂 食谱 早餐 午餐 晚餐 零食 饮料 白酒 啤酒 牙膏 毛巾 肥皂 洗衣机 空调 电视 "
+    "音响 耳机 键盘 鼠标 打印机 路由 硬盘 内存 芯片 软件 程序 代码 接口 数据库 账单 发货 快件 运费 保险 护照 签证 身份证 驾照 户口 学费 奖学金 作业 论文 成绩 班级 校车 同学 校长 工程师 律师 会计 厨师 司机 快递员 保安 记者 作家 画家 歌手 舞蹈 "
+    "钢琴 吉他 小提琴 鼓 画展 展览 电台 节目 新闻 报纸 杂志 小说 诗歌 漫画 游戏 象棋 围棋 篮球 足球 乒乓球 羽毛球 游泳 跑步 登山 滑雪 露营 钓鱼 骑马 宠物 金鱼 兔子 老虎 熊猫 大象 猴子 鸽子 老鹰 蝴蝶 蜜蜂 竹子 松树 荷花 玫瑰 菊花 草坪 盆栽 "
+    "沙漠 草原 瀑布 峡谷 火山 冰川 海湾 港湾 潮汐 台风 暴雨 雷电 霜冻 彩虹 日出 日落 月食 流星 空间站 飞船 雷达 天线 信号塔 变压器 水表 电表 煤气 暖气 窗帘 地毯 沙发 衣柜 书架 灯泡 插座 门锁 钥匙 梯子 锤子 螺丝 油漆 水泥 砖块 钢筋 瓷砖"
+).split()
+NOUNS_ZH = sorted({*NOUNS_ZH, *MORE_ZH})
 ATTRS_ZH = (
     "重量 高度 长度 宽度 大小 年龄 颜色 温度 湿度 压力 距离 时长 费用 余额 得分 排名 评分 状态 版本 主人 标题 地址 电话 容量 库存 人口 面积 密度 电压 功率 里程 上限 预报 历史 摘要 定义 翻译 汇率 利率 到达时间 出发时间 延误 负责人 生日 位置 语言 亮度 音量 类型 "
     "蛋白质 酸度 盐度 硬度 熔点 风力 降雨量 能见度 路况 产量 寿命 保质期 尺寸 质量 信号 进度 销量 热度"
@@ -116,7 +180,7 @@ def word(rng: Random) -> str:
 
 def noun(rng: Random) -> str:
     """A thing: listed or made up."""
-    return rng.choice(NOUNS) if rng.random() < 0.5 else word(rng)
+    return rng.choice(NOUNS) if rng.random() < 0.65 else word(rng)
 
 
 def proper(rng: Random) -> str:
@@ -179,6 +243,11 @@ def proper_zh(rng: Random) -> str:
     if draw < 0.4:
         return rng.choice(SURNAMES_ZH) + "".join(rng.choices(HAN, k=rng.randint(1, 2)))
     return "".join(rng.choices(HAN, k=rng.choice((2, 2, 2, 3, 3, 4))))
+
+
+def noun_zh(rng: Random) -> str:
+    """A thing in Chinese: listed or made up."""
+    return rng.choice(NOUNS_ZH) if rng.random() < 0.65 else "".join(rng.choices(HAN, k=rng.choice((2, 2, 3))))
 
 
 def phrase_zh(rng: Random, low: int = 2, high: int = 6) -> str:
