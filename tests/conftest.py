@@ -9,9 +9,13 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import settings
 
 _OURS = ("10.", "fd")
 """Networks that tests make themselves, in namespaces of their own."""
+
+settings.register_profile("tandem", deadline=None)  # a busy machine is no failure
+settings.load_profile("tandem")
 
 
 def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
