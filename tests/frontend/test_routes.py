@@ -8,8 +8,8 @@ from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.routes import Route, RouteTable
 from tandem.frontend.statuses import HttpFault
 
-OPEN = {"/live", "/ready", "/health"}
-"""What answers without a key: probes have none."""
+OPEN = {"/live", "/ready", "/health", "/openapi.json"}
+"""What answers without a key: probes have none, and what can be asked for is no secret."""
 
 
 async def nobody(exchange: Exchange) -> None:
@@ -75,7 +75,7 @@ def test_two_routes_of_one_method_and_path_are_a_bug() -> None:
             RouteTable([a_route("GET", path), a_route("GET", path)])
 
 
-async def test_every_route_but_the_probes_needs_a_key(door: OpenDoor) -> None:
+async def test_every_route_but_the_probes_and_the_description_needs_a_key(door: OpenDoor) -> None:
     one = await door(keys=Keys(api_key="s3cret"))
     assert {route.template for route in one.app.routes.routes if not route.needs_key} == OPEN
     for route in one.app.routes.routes:

@@ -4,12 +4,13 @@ Each request that is accepted ends once, and is counted once: finish, error, can
 rejected (never accepted).
 """
 
+import asyncio
 import logging
 import re
 import time
 import uuid
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -23,6 +24,7 @@ from tandem.frontend.batches.service import Batches, BatchOptions
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.guard.service import Guard
 from tandem.frontend.openai_responses.service import Responses
+from tandem.frontend.openapi.document import document
 from tandem.frontend.ports import Processor, Receive, Scope, Send
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import OPENAI_ERRORS, Match, Route, RouteTable
@@ -65,6 +67,7 @@ class FrontDoor:
         self._options = options or DoorOptions()
         self._guard = guard or Guard()
         self._wall_clock = wall_clock
+        self._openapi: dict[str, Any] | None = None
         answers = self._guard.before(processor)
         self._answering = Answering(answers, stories, self._options)
         messages = Messages(self._answering, answers)
@@ -166,6 +169,14 @@ class FrontDoor:
         return [
             Route(
                 method="GET",
+                path="/openapi.json",
+                handler=self._get_openapi,
+                summary="This description",
+                response=dict[str, Any],
+                needs_key=False,
+            ),
+            Route(
+                method="GET",
                 path="/v1/models",
                 handler=self._get_models,
                 summary="List the models that are served",
@@ -200,6 +211,12 @@ class FrontDoor:
                 needs_key=False,
             ),
         ]
+
+    async def _get_openapi(self, exchange: Exchange) -> None:
+        if self._openapi is None:
+            # Reading the prose of every type takes long enough for streams to notice.
+            self._openapi = await asyncio.to_thread(document, self.routes.routes, keys=self._guard.keys_required)
+        await exchange.response.json(200, self._openapi)
 
     async def _get_models(self, exchange: Exchange) -> None:
         await exchange.response.json(200, ModelList(data=self._models(exchange)))

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from tandem.errors import ServingError
 from tandem.frontend.exchange import Exchange
+from tandem.frontend.openapi.parameters import Parameter
 from tandem.frontend.statuses import ErrorBody, HttpFault, error_body
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -57,6 +58,10 @@ class Route:
     """Other answers that are no errors: status to what is encoded."""
     event: Any = None
     """What each event of a stream encodes, where the body can ask for one; None: never a stream."""
+    parameters: Sequence[Parameter] = ()
+    """Headers, and words of the query, that the handler reads."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Fields of the body that must not ask for anything, and why."""
     faults: Sequence[int] = ()
     """Statuses of errors that the handler itself answers, beside what reading a body and keys can give."""
     errors: ErrorForm = OPENAI_ERRORS

@@ -40,7 +40,7 @@ from tandem.frontend.anthropic.requests import (
 
 SIGNED: Final = "sha256:"
 """What a signature of ours begins with."""
-_REFUSED: Final = {"mcp_servers": "tools run where the client is", "container": "no code is run here"}
+REFUSED: Final = {"mcp_servers": "tools run where the client is", "container": "no code is run here"}
 _EFFORTS: Final[dict[str, Effort]] = {"xhigh": "high", "max": "high"}
 """Anthropic's efforts that templates do not know."""
 
@@ -75,7 +75,7 @@ def chat_of(request: MessagesRequest) -> ChatRequest:
 
 def conversation(request: Conversation) -> ChatRequest:
     """What the model is to read. Raises as `chat_of`."""
-    for field, why in _REFUSED.items():
+    for field, why in REFUSED.items():
         if getattr(request, field):
             raise RequestError(f"{field} is not taken here: {why}", param=field)
     messages = [_system("system", request.system)] if request.system else []

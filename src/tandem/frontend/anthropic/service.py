@@ -2,24 +2,31 @@
 
 import re
 from contextlib import aclosing
-from typing import Final
+from typing import Final, Literal
 
 from tandem.core.openai_in import ChatCall, ChatRequest
 from tandem.frontend.answering import Answering
 from tandem.frontend.anthropic.answers import Event, Message
-from tandem.frontend.anthropic.asking import chat_of
+from tandem.frontend.anthropic.asking import REFUSED, chat_of
 from tandem.frontend.anthropic.errors import ANTHROPIC_ERRORS
 from tandem.frontend.anthropic.requests import MessagesRequest, ThinkingDisabled
 from tandem.frontend.anthropic.telling import MessageFold, MessageTeller
 from tandem.frontend.bodies import Decoder
 from tandem.frontend.exchange import Exchange
+from tandem.frontend.openapi.parameters import Parameter
 from tandem.frontend.ports import Answers
 from tandem.frontend.routes import Route
 from tandem.frontend.statuses import HttpFault
 
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _FIRST_VERSION: Final = "2023-06-01"
 """The first version that has these events. Later ones have them too; a client that names none gets this one."""
+_VERSIONS: Final = r"^(2023-06-01|20(2[4-9]|[3-9][0-9])-[0-1][0-9]-[0-3][0-9])$"
+_VERSION: Final = Parameter(
+    name="anthropic-version",
+    where="header",
+    type=Literal["2023-06-01"],
+    summary="The version of Anthropic's API that the client speaks. Later ones will be taken too.",
+)
 
 
 class Messages:
@@ -42,6 +49,8 @@ class Messages:
                 response=Message,
                 event=Event,
                 errors=ANTHROPIC_ERRORS,
+                parameters=(_VERSION,),
+                refused=REFUSED,
                 counts=True,
             ),
         ]
@@ -84,7 +93,7 @@ class Messages:
 
 def _check_version(exchange: Exchange) -> None:
     version = exchange.headers.get(b"anthropic-version", _FIRST_VERSION.encode()).decode("latin-1")
-    if not _DATE.fullmatch(version) or version < _FIRST_VERSION:
+    if not re.fullmatch(_VERSIONS, version):
         raise HttpFault(
             "bad_header", f"anthropic-version {version[:32]!r} is not served: {_FIRST_VERSION} and later are"
         )

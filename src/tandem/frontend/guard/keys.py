@@ -40,7 +40,7 @@ class KeyEntry(
     tokens_per_minute: Limit | None = None
     """Of prompt and output together."""
     tokens_per_day: Limit | None = None
-    priority: Annotated[int, Meta(ge=-100, le=100)] = 0
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
     """Of its requests, unless they say otherwise; and the most urgent that they may say. Smaller is more urgent."""
     models: tuple[str, ...] = ()
     """Models that it may ask for; empty: every one."""

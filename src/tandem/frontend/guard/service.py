@@ -27,6 +27,11 @@ class Guard:
         self._clock = clock
         self._tickets: dict[str, Ticket] = {}
 
+    @property
+    def keys_required(self) -> bool:
+        """Whether clients need a key."""
+        return self._keys.required
+
     def key_of(self, headers: Mapping[bytes, bytes]) -> KeyEntry | None:
         """Whose request this is; None where no keys are asked for. Raises `HttpFault` without a valid one."""
         if not self._keys.required:

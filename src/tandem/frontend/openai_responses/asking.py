@@ -24,7 +24,7 @@ from tandem.frontend.openai_responses.requests import (
 LOGPROBS: Final = "message.output_text.logprobs"
 """The entry of `include` that asks for log probabilities."""
 _STATELESS: Final = "no response is kept here; send the whole conversation as input"
-_REFUSED: Final = {
+REFUSED: Final = {
     "previous_response_id": _STATELESS,
     "conversation": _STATELESS,
     "background": "a response is made while its client waits",
@@ -46,7 +46,7 @@ def chat_of(request: ResponsesRequest) -> ChatRequest:
     Raises:
         RequestError: something that cannot be, or is not served; `param` names the place.
     """
-    for field, why in _REFUSED.items():
+    for field, why in REFUSED.items():
         if getattr(request, field):
             raise RequestError(f"{field} is not taken here: {why}", param=field)
     messages = [] if request.instructions is None else [Message(role="system", content=request.instructions)]

@@ -11,7 +11,7 @@ from tandem.frontend.answering import Answering
 from tandem.frontend.bodies import Decoder
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.openai_responses.answers import Event, ResponseObject
-from tandem.frontend.openai_responses.asking import chat_of, in_their_words
+from tandem.frontend.openai_responses.asking import REFUSED, chat_of, in_their_words
 from tandem.frontend.openai_responses.requests import ResponsesRequest
 from tandem.frontend.openai_responses.telling import ResponseTeller, blank_response
 from tandem.frontend.ports import Answers
@@ -42,6 +42,7 @@ class Responses:
                 request=ResponsesRequest,
                 response=ResponseObject,
                 event=Event,
+                refused=REFUSED,
                 counts=True,
             ),
             *(
