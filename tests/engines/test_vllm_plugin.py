@@ -2,14 +2,18 @@
 
 import logging
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tandem.engines import vllm_plugin
+from tandem.engines.vllm import idle
 
 
 class FakeConfig:
@@ -21,15 +25,126 @@ class FakeConfig:
 
 def test_nixls_thread_sleeps_between_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     api = SimpleNamespace(nixlBind=SimpleNamespace(nixlAgentConfig=FakeConfig, nixlAgent="untouched"))
-    monkeypatch.setattr(vllm_plugin, "_nixl_api", lambda: api)
-    vllm_plugin.let_nixl_idle()
+    monkeypatch.setattr(idle, "nixl_api", lambda: api)
+    idle.let_nixl_idle()
     config = api.nixlBind.nixlAgentConfig()
     config.pthrDelay = 0
     config.useProgThread = False
-    assert config.pthrDelay == vllm_plugin.PROGRESS_DELAY_US
+    assert config.pthrDelay == idle.PROGRESS_DELAY_US
     assert config.useProgThread is False
     assert isinstance(config, FakeConfig), "the compiled agent takes no other type"
     assert api.nixlBind.nixlAgent == "untouched"
+
+
+class FakeGloo:
+    """Stands in for torch's process group: keeps what it is made with."""
+
+    devices_made = 0
+
+    class _Options:
+        _timeout: object = "default"
+
+    @classmethod
+    def create_default_device(cls) -> object:
+        cls.devices_made += 1
+        return object()
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        self.made_with: tuple[Any, ...] = args
+        self.named = kwargs
+
+
+def test_process_groups_of_one_rank_share_a_gloo_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gloo(FakeGloo):
+        pass
+
+    monkeypatch.setitem(sys.modules, "torch.distributed.distributed_c10d", SimpleNamespace(ProcessGroupGloo=Gloo))
+    idle.share_gloo_loop()
+    assert Gloo.devices_made == 0, "a device has a thread, and an engine is forked yet"
+    first, second = Gloo("store", 0, 1, timeout=7), Gloo("store", 0, 1)
+    assert Gloo.devices_made == 1
+    assert first.made_with[:3] == ("store", 0, 1)
+    ours, others = first.made_with[3], second.made_with[3]
+    assert ours._devices == others._devices
+    assert (ours._timeout, others._timeout) == (7, "default")
+    several = Gloo("store", 1, 2, timeout=7)
+    assert (several.made_with, several.named) == (("store", 1, 2), {"timeout": 7}), "they have somebody to talk to"
+
+
+def test_vllms_publisher_of_events_waits_longer_and_wakes_for_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SimpleNamespace(Queue=queue.Queue)
+    monkeypatch.setitem(sys.modules, "vllm.distributed.kv_events", module)
+    idle.let_events_wait()
+    waiting = module.Queue[int](maxsize=3)
+    began = time.monotonic()
+    with pytest.raises(queue.Empty):
+        waiting.get(timeout=0.02)
+    assert time.monotonic() - began >= 0.1
+    began = time.monotonic()
+    threading.Timer(0.02, waiting.put, (7,)).start()
+    assert waiting.get(timeout=10) == 7
+    assert time.monotonic() - began < 5
+
+
+class WaitingEngine:
+    """An engine core with a request that waits for KV: each step computes nothing."""
+
+    def __init__(self) -> None:
+        self.input_queue: queue.Queue[int] = queue.Queue()
+        self.scheduler = SimpleNamespace(has_requests=lambda: True)
+        self.executes = False
+        self.steps = 0
+
+    def _process_engine_step(self) -> bool:
+        self.steps += 1
+        return self.executes
+
+
+@pytest.fixture
+def core(monkeypatch: pytest.MonkeyPatch) -> type[WaitingEngine]:
+    class Core(WaitingEngine):
+        pass
+
+    monkeypatch.setitem(sys.modules, "vllm.v1.engine.core", SimpleNamespace(EngineCoreProc=Core))
+    idle.back_off_polling()
+    return Core
+
+
+def test_an_engine_that_only_waits_looks_less_and_less_often(core: type[WaitingEngine]) -> None:
+    engine = core()
+    began = time.monotonic()
+    while time.monotonic() - began < 0.5:
+        engine._process_engine_step()
+        if engine.steps == 1:
+            first_s = time.monotonic() - began
+    assert first_s < 0.01
+    assert 25 < engine.steps < 200, "a pause of 20 ms at most, and before that a twentieth of the time waited"
+
+
+def test_a_request_wakes_an_engine_that_waits(core: type[WaitingEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "_LONGEST_PAUSE_S", 10.0)
+    monkeypatch.setattr(idle, "_PAUSE_SHARE", 1e6)
+    engine = core()
+    engine._process_engine_step()
+    threading.Timer(0.05, engine.input_queue.put, (1,)).start()
+    began = time.monotonic()
+    engine._process_engine_step()
+    engine._process_engine_step()  # it has arrived: no pause at all
+    assert time.monotonic() - began < 5
+
+
+def test_an_engine_that_computes_never_pauses(core: type[WaitingEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "_PAUSE_SHARE", 1e6)
+    engine = core()
+    engine._process_engine_step()
+    engine.executes = True
+    began = time.monotonic()
+    for _ in range(100):
+        engine._process_engine_step()
+    assert time.monotonic() - began < 0.01
+    engine.executes = False
+    engine._process_engine_step()
+    assert time.monotonic() - began < 0.01, "its waiting begins anew"
 
 
 def test_a_cure_whose_target_moved_warns_and_names_it(
@@ -38,11 +153,9 @@ def test_a_cure_whose_target_moved_warns_and_names_it(
     class Renamed:
         pass
 
-    monkeypatch.setattr(
-        vllm_plugin, "_nixl_api", lambda: SimpleNamespace(nixlBind=SimpleNamespace(nixlAgentConfig=Renamed))
-    )
+    monkeypatch.setattr(idle, "nixl_api", lambda: SimpleNamespace(nixlBind=SimpleNamespace(nixlAgentConfig=Renamed)))
     with caplog.at_level(logging.WARNING):
-        vllm_plugin._apply(vllm_plugin.let_nixl_idle)
+        vllm_plugin._apply(idle.let_nixl_idle)
     assert "cure=let_nixl_idle" in caplog.text
     assert "pthrDelay" in caplog.text
 

@@ -9,18 +9,12 @@ import importlib
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
 
 from tandem.engines.vllm.handshakes import keep_answering_handshakes
+from tandem.engines.vllm.idle import back_off_polling, let_events_wait, let_nixl_idle, nixl_api, share_gloo_loop
 from tandem.engines.vllm.noise import quieten
-from tandem.engines.vllm.overlay import Overlay
 
 logger = logging.getLogger(__name__)
-
-PROGRESS_DELAY_US = 2000
-"""How long an idle NIXL agent sleeps between looks, in microseconds. Measured on two shared cores: at 0 an idle
-engine takes 99 % of a core, from 1000 to 5000 between 1 and 2 %, and a hand-over of 400 tokens takes 17 to 19 ms
-at either end, within the noise: the engine polls for finished transfers itself."""
 
 _done: set[str] = set()
 
@@ -28,7 +22,7 @@ _done: set[str] = set()
 def register() -> None:
     """Entry point of the group `vllm.general_plugins`. Safe to repeat."""
     die_with_parent()
-    _nixl_api()  # its logging is set up at import, to stdout
+    nixl_api()  # its logging is set up at import, to stdout
     quieten()
     try:
         from vllm.platforms import current_platform
@@ -36,7 +30,7 @@ def register() -> None:
         return
     cures = [keep_answering_handshakes]
     if current_platform.is_cpu():
-        cures += [permit_amx, let_nixl_idle, keep_all_cores]
+        cures += [permit_amx, keep_all_cores, let_nixl_idle, share_gloo_loop, let_events_wait, back_off_polling]
     for cure in cures:
         if cure.__name__ not in _done:
             _done.add(cure.__name__)
@@ -59,28 +53,6 @@ def permit_amx() -> None:
     torch = importlib.import_module("torch")
     if torch.cpu._is_amx_tile_supported():
         torch.cpu._init_amx()
-
-
-def let_nixl_idle() -> None:
-    """Let NIXL's progress thread sleep between looks. Without: each idle engine burns a whole core.
-
-    NIXL's Python API writes 0 into `pthrDelay` and offers no key for it, so the config object that it
-    fills in is wrapped here and keeps our value instead.
-    """
-    module = _nixl_api()
-    if module is None:
-        return
-    binding = module.nixlBind
-    original = binding.nixlAgentConfig
-
-    class IdlingConfig(original):  # type: ignore[misc, valid-type]
-        """The agent's settings, with a progress thread that sleeps."""
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            super().__setattr__(name, max(int(value), PROGRESS_DELAY_US) if name == "pthrDelay" else value)
-
-    IdlingConfig.pthrDelay  # noqa: B018 - AttributeError here is the warning that the name has moved
-    module.nixlBind = Overlay(binding, nixlAgentConfig=IdlingConfig)
 
 
 def keep_all_cores() -> None:
@@ -115,15 +87,3 @@ def bind_to_parent(parent: int) -> None:
         libc.prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
-
-
-def _nixl_api() -> Any:
-    """The NIXL Python API that vLLM will use, or None when NIXL is not installed."""
-    for name in ("nixl_cu13._api", "nixl_cu12._api", "nixl._api"):
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        if hasattr(module, "nixlBind"):
-            return module
-    return None
