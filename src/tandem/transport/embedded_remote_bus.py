@@ -113,6 +113,7 @@ class RemoteBus:
     async def _stay_connected(self) -> None:
         while True:
             await self._connection.client.probe(self._connection.address, timeout_s=ASK_TIMEOUT_S)
+            await self._connection.client.wait_lost(self._connection.address)
             await asyncio.sleep(_RETRY_S)
 
 

@@ -102,6 +102,7 @@ class _ClientLink(Link):
         self.loop = asyncio.get_running_loop()
         self.streams: dict[int, TcpCallStream] = {}
         self.greeted: asyncio.Future[Hello] = self.loop.create_future()
+        self.gone = asyncio.Event()
         self._last_stream = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -159,6 +160,7 @@ class _ClientLink(Link):
     def on_lost(self, reason: str) -> None:
         if not self.greeted.done():
             self.greeted.set_exception(InstanceLost(f"{self.address}: {reason}"))
+        self.gone.set()
         self.greeted.exception()  # seen, also when nobody waits any more
         for stream in list(self.streams.values()):
             stream.end(InstanceLost(f"{self.address}: {reason}"))
@@ -202,6 +204,12 @@ class TcpRequestClient:
         """Whether there is a live connection to `address` right now."""
         link = self._links.get(address)
         return link is not None and link.lost is None
+
+    async def wait_lost(self, address: str) -> None:
+        """Return when there is no live connection to `address`; at once when there is none now."""
+        link = self._links.get(address)
+        if link is not None and link.lost is None:
+            await link.gone.wait()
 
     async def probe(self, address: str, *, timeout_s: float) -> str | None:
         """The identity that answers at `address` right now, None when nothing of ours does."""
