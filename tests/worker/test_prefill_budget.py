@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from unittest.mock import Mock
 
+from tandem.worker.load import Activity
 from tandem.worker.prefill import PrefillLimits, PrefillWorker
 
 
@@ -13,7 +14,12 @@ class Worker(PrefillWorker):
     def __init__(self, token_budget: int) -> None:
         nothing: Any = Mock()
         super().__init__(
-            nothing, nothing, queue=nothing, lanes=nothing, limits=PrefillLimits(token_budget=token_budget)
+            nothing,
+            nothing,
+            queue=nothing,
+            lanes=nothing,
+            limits=PrefillLimits(token_budget=token_budget),
+            activity=Activity(),
         )
         self.over: dict[int, asyncio.Event] = {}
 

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,9 @@ log = logging.getLogger(__name__)
 
 CONTROL_FD = 3
 _CHECK_INTERVAL_S = 0.2
-_LIVENESS_EVERY = 25
-"""Checks of readiness per check of liveness: every 5 s."""
+_CALM_CHECK_INTERVAL_S = 1.0
+"""Once ready: a process that serves has better things to do, and requests find out by themselves what is gone."""
+_LIVENESS_INTERVAL_S = 5.0
 _FAILED, _UNUSABLE = 1, 2
 
 
@@ -106,7 +108,7 @@ class Process:
 
     async def _check(self) -> None:
         """Tell the supervisor how ready we are, and end a process that its own check finds dead."""
-        turn = 0
+        look_at_life = 0.0
         while True:
             reasons = [text for text in [await self._why_not_ready(each) for each in self._house.hosted] if text]
             report = await self._report()
@@ -117,12 +119,12 @@ class Process:
                 door=str(report.get("door") or ""),
                 models=[str(each) for each in report.get("models") or ()],
             )
-            if turn % _LIVENESS_EVERY == 0:
+            if time.monotonic() >= look_at_life:
+                look_at_life = time.monotonic() + _LIVENESS_INTERVAL_S
                 for hosted in self._house.hosted.values():
                     if False in await hosted.run("liveness"):
                         self._end(f"{hosted.name}: its liveness check failed")
-            turn += 1
-            await asyncio.sleep(_CHECK_INTERVAL_S)
+            await asyncio.sleep(_CHECK_INTERVAL_S if reasons else _CALM_CHECK_INTERVAL_S)
 
     async def _why_not_ready(self, name: str) -> str:
         for verdict in await self._house.hosted[name].run("readiness"):

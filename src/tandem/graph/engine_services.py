@@ -1,18 +1,17 @@
 """An engine worker as a service: builds the engine before anything is connected, then registers its roles."""
 
-import asyncio
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tandem.core.cards import Role
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import Linkable, async_on_shutdown, async_on_start, before_connect, status, wait_dead
-from tandem.graph.tasks import Tasks
-from tandem.runtime.ports import Runtime
 from tandem.settings import DisaggSettings, PlaneSettings, WorkerSettings
 from tandem.settings.document import Deployment
+
+if TYPE_CHECKING:
+    from tandem.graph.tasks import Tasks
 
 _LOOK_INTERVAL_S = 1.0
 
@@ -80,23 +79,22 @@ class EngineService(Linkable):
     @async_on_start
     async def start(self) -> None:
         """Open the endpoints and announce the role."""
+        from tandem.graph.tasks import Tasks
+
         runtime = dynamo_context["runtime"]
         if self.role == "decode" and self._disagg.remote_prefill:
             self._prefill_workers = runtime.instances(self._disagg.prefill_component)
         await self._worker.start(runtime)
         self._tasks = Tasks()
         if self._possible_roles():
-            self._tasks.add("queue depth", self._watch_queue(runtime))
+            self._tasks.add("queue depth", self._watch_queue())
 
-    async def _watch_queue(self, runtime: Runtime) -> None:
+    async def _watch_queue(self) -> None:
         """How many prefill jobs wait, for whoever asks."""
-        from tandem.disagg.queue import PrefillQueue
-        from tandem.disagg.rules import queue_name
+        import asyncio
 
-        name = queue_name(runtime.namespace, self._settings.model)
-        queue = PrefillQueue(runtime.bus, name, ack_wait_s=self._disagg.ack_wait_s, clock=time.monotonic)
         while True:
-            self._queued = sum(depth.waiting for depth in (await queue.depth()).values())
+            self._queued = sum(depth.waiting for depth in (await self._worker.queue.depth()).values())
             await asyncio.sleep(_LOOK_INTERVAL_S)
 
     @async_on_shutdown

@@ -19,6 +19,7 @@ from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.disagg.remote_prefill import Claimed, ClaimLost, FirstToken, HandoffArrived, Waited
 from tandem.disagg.rules import FALLBACKS
 from tandem.observe import metrics, stages
+from tandem.worker.load import Activity
 from tandem.worker.local import generate_here
 from tandem.worker.notes import Notes
 from tandem.worker.remote import DecodeParts, RemoteRun
@@ -30,18 +31,16 @@ log = logging.getLogger(__name__)
 class DecodeWorker:
     """Decode role of an engine."""
 
-    def __init__(self, parts: DecodeParts) -> None:
+    def __init__(self, parts: DecodeParts, activity: Activity) -> None:
         self._parts = parts
+        self._activity = activity
         self._sessions: dict[str, tuple[RemoteSession, RemoteRun]] = {}
         self._chores: set[asyncio.Task[bool]] = set()
-        self.running = 0
-        """Requests in flight."""
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
         """Serve one request. The last output carries the story of how it was made."""
         notes = Notes(self._parts.identity.instance_id)
-        self.running += 1
-        try:
+        with self._activity.request():
             site = await self._parts.peers.site(request)
             where = "remote" if site.remote else "local"
             metrics.PREFILL_DECISIONS.labels(where, site.reason).inc()
@@ -54,8 +53,6 @@ class DecodeWorker:
                     if output.finish_reason is not None:
                         output = msgspec.structs.replace(output, story=notes.stages)
                     yield output
-        finally:
-            self.running -= 1
 
     async def claim(self, claim: PrefillClaim) -> AsyncGenerator[Verdict, None]:
         """A prefill worker has taken a job. Answers at once, then stays open until the job is over.

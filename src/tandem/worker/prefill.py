@@ -16,6 +16,7 @@ from tandem.runtime.ports import Runtime
 from tandem.transport.ports import Delivery
 from tandem.worker.job import JobRun
 from tandem.worker.lanes import Lanes
+from tandem.worker.load import Activity
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +48,14 @@ class PrefillWorker:
         queue: PrefillQueue,
         lanes: Lanes,
         limits: PrefillLimits,
+        activity: Activity,
     ) -> None:
         self._engine = engine
         self._runtime = runtime
         self._queue = queue
         self._lanes = lanes
         self._limits = limits
+        self._activity = activity
         self._room = asyncio.Event()
         self._room.set()
         self._jobs: set[asyncio.Task[None]] = set()
@@ -104,6 +107,10 @@ class PrefillWorker:
         task.add_done_callback(over)
 
     async def _work(self, taken: TakenJob) -> None:
+        with self._activity.job():
+            await self._until_over(taken)
+
+    async def _until_over(self, taken: TakenJob) -> None:
         job, delivery = taken.job, taken.delivery
         if job is None:
             log.error("prefill.not_a_job lane=%s bytes=%d", delivery.lane, len(delivery.payload))

@@ -29,7 +29,7 @@ from tandem.worker.decode import DecodeWorker
 from tandem.worker.kv_updates import KvUpdates
 from tandem.worker.lanes import Lanes
 from tandem.worker.live import LiveRules
-from tandem.worker.load import publish_load
+from tandem.worker.load import Activity, publish_load
 from tandem.worker.peers import PrefillPeers
 from tandem.worker.prefill import PrefillLimits, PrefillWorker
 from tandem.worker.pulls import PullMeter
@@ -71,6 +71,7 @@ class EngineWorker:
                 max_prefill_queue_size=disagg.max_prefill_queue_size,
             )
         )
+        self._activity = Activity()
         self._runtime: Runtime | None = None
         self._registrations: dict[Role, Registration] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -83,7 +84,7 @@ class EngineWorker:
         """Open endpoints, then announce the roles."""
         self._runtime = runtime
         facts = self._engine.facts
-        queue = PrefillQueue(
+        self.queue = queue = PrefillQueue(
             runtime.bus,
             queue_name(runtime.namespace, self._settings.model),
             ack_wait_s=self._disagg.ack_wait_s,
@@ -99,9 +100,10 @@ class EngineWorker:
                 peers=peers,
                 times=DecodeTimes(prefill_timeout_s=self._disagg.prefill_timeout_s),
                 pulls=PullMeter(self._engine),
-            )
+            ),
+            self._activity,
         )
-        lanes = Lanes(
+        self._lanes = lanes = Lanes(
             runtime.instance_id,
             queue=queue,
             prefill_workers=prefill_workers,
@@ -113,6 +115,7 @@ class EngineWorker:
             queue=queue,
             lanes=lanes,
             limits=PrefillLimits(token_budget=self._disagg.prefill_token_budget or facts.max_num_batched_tokens),
+            activity=self._activity,
         )
         runtime.serve("generate", GenerateRequest, GenerateOutput, self._decode.generate)
         runtime.serve("claim", PrefillClaim, Verdict, self._decode.claim)
@@ -127,11 +130,14 @@ class EngineWorker:
             self._spawn("kv-updates", updates.publish())
         self._spawn("live-rules", self._rules.watch(runtime.store, self._served_model_name))
         self._spawn("prefill-peers", self._decode.watch_prefill_workers())
-        self._spawn("lanes", lanes.watch())
         self._spawn(
             "load",
             publish_load(
-                self._engine, runtime, self._components.values(), interval_s=self._settings.load_report_interval_s
+                self._engine,
+                runtime,
+                self._components.values(),
+                activity=self._activity,
+                interval_s=self._settings.load_report_interval_s,
             ),
         )
         await self.set_roles(self._roles)
@@ -148,6 +154,7 @@ class EngineWorker:
             if role not in self._registrations:
                 self._registrations[role] = await self._running.announce(self._card(role))
                 if role == "prefill":
+                    self._spawn("lanes", self._lanes.watch())
                     self._spawn("take-jobs", self._prefill.run())
 
     async def stop(self, drain_timeout_s: float) -> None:
@@ -176,7 +183,7 @@ class EngineWorker:
         return {
             "instance": self._running.instance_id,
             "roles": list(self._roles),
-            "requests": self._decode.running,
+            "requests": self._activity.requests,
             "prefill_jobs": self._prefill.running,
             "running": report.running,
             "waiting": report.waiting,
@@ -220,8 +227,9 @@ class EngineWorker:
         yield self.status()
 
     def _stop_taking(self) -> None:
-        if taking := self._tasks.pop("take-jobs", None):
-            taking.cancel()
+        for name in ("take-jobs", "lanes"):
+            if taking := self._tasks.pop(name, None):
+                taking.cancel()
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A task that should never end by itself: when it does, that is a fault and is logged as one."""
