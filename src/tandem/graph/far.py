@@ -6,27 +6,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
-
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.errors import ServingError
+from tandem.graph.about import About, Nothing
 
 log = logging.getLogger(__name__)
 
 _LOOK_INTERVAL_S = 0.5
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """A request without content."""
-
-
-class About(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a processor in another process says of itself."""
-
-    models: list[Model] = []
-    not_ready: str | None = None
 
 
 class FarProcessor:

@@ -4,18 +4,18 @@ In one process they hold each other's objects; apart, each endpoint below goes o
 classes of `far.py` stand in for the far side.
 """
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Spent
 from tandem.core.routing import RouteChoice, RouteRequest
+from tandem.graph.about import About, Nothing
 from tandem.graph.batch_folder import state_dir
 from tandem.graph.clients import LocalClient
 from tandem.graph.context import dynamo_context
@@ -31,9 +31,10 @@ from tandem.graph.declare import (
     wait_dead,
 )
 from tandem.graph.engine_services import model_location
-from tandem.graph.far import About, FarProcessor, FarRouter, Nothing
-from tandem.graph.tasks import Tasks
 from tandem.settings import BatchSettings, FrontendSettings, GuardSettings, ProcessorSettings, RouterSettings
+
+if TYPE_CHECKING:  # asyncio takes a quarter of the time that `--dry-run` has
+    from tandem.graph.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,14 @@ _KV_MODES = ("kv", "kv-load", "approx-kv")
 class RouterService(Linkable):
     """Wires `tandem.router`: one rule over the loads that workers report."""
 
-    tasks: Tasks
+    tasks: "Tasks"
 
     @async_on_start
     async def start(self) -> None:
         """Listen to the workers' reports."""
         settings: RouterSettings = dynamo_context["settings"][RouterSettings]
         processor: ProcessorSettings = dynamo_context["others"](ProcessorSettings)
-        self.tasks = Tasks()
+        self.tasks = new_tasks()
         name = settings.custom_router or processor.router
         if name in _KV_MODES:
             self.router = kv_router(self.tasks, settings, processor.component)
@@ -98,7 +99,7 @@ class ProcessorService(Linkable):
     """Wires `tandem.processor`."""
 
     router: Any
-    tasks: Tasks
+    tasks: "Tasks"
 
     @async_on_start
     async def start(self) -> None:
@@ -111,7 +112,7 @@ class ProcessorService(Linkable):
         settings: ProcessorSettings = dynamo_context["settings"][ProcessorSettings]
         front: FrontendSettings = dynamo_context["others"](FrontendSettings)
         runtime, stories = dynamo_context["runtime"], dynamo_context["stories"]
-        self.tasks = Tasks()
+        self.tasks = new_tasks()
         self.view = runtime.instances(settings.component)
         models = ServedModels(
             self.view,
@@ -144,6 +145,8 @@ class ProcessorService(Linkable):
             if isinstance(self.router, LocalClient):
                 return self.router.here.router
             if self.router.instance_ids():
+                from tandem.graph.far import FarRouter
+
                 return FarRouter(self.router)
             return kv_router(self.tasks, RouterSettings(), settings.component)  # nobody else does it: no second switch
         from tandem.router.service import RuleRouter
@@ -214,7 +217,7 @@ class FrontendService(Linkable):
 
     processor: Any
     door: Any = None
-    tasks: Tasks
+    tasks: "Tasks"
 
     @before_connect
     def reserve(self) -> None:
@@ -251,10 +254,12 @@ class FrontendService(Linkable):
             text=guard.api_keys,
             file=Path(guard.api_keys_file) if guard.api_keys_file else None,
         )
-        self.tasks = Tasks()
+        self.tasks = new_tasks()
         if isinstance(self.processor, LocalClient):
             self.behind = self.processor.here.processor
         else:
+            from tandem.graph.far import FarProcessor
+
             self.behind = FarProcessor(self.processor)
             self.tasks.add("processor", self.behind.look())
         self.door = FrontDoor(
@@ -319,6 +324,8 @@ class FrontendService(Linkable):
     async def stop(self) -> None:
         """Accept nobody new, let running requests finish."""
         batches = self.door.batches if self.door is not None else None
+        import asyncio
+
         async with asyncio.TaskGroup() as group:
             group.create_task(self.server.aclose())
             if batches is not None:
@@ -332,6 +339,13 @@ class FrontendService(Linkable):
         return await self.tasks.ended()
 
 
+def new_tasks() -> "Tasks":
+    """None yet."""
+    from tandem.graph.tasks import Tasks
+
+    return Tasks()
+
+
 def rule(name: str) -> Any:
     """The rule called `name`."""
     from tandem.router.registry import rule_named
@@ -339,7 +353,7 @@ def rule(name: str) -> Any:
     return rule_named(name)
 
 
-def kv_router(tasks: Tasks, settings: RouterSettings, component: str) -> Any:
+def kv_router(tasks: "Tasks", settings: RouterSettings, component: str) -> Any:
     """A router that follows what the workers of `component` hold."""
     from tandem.router.kv import KvRouter
 
