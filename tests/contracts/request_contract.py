@@ -171,6 +171,79 @@ class RequestContract:
         await unread.aclose()
         await unread_big.aclose()
 
+    async def test_a_relay_takes_payloads_in_order_until_it_refuses_one(
+        self, server: RequestServer, client: RequestClient
+    ) -> None:
+        server.register("count", Endless())
+        stream = await client.call(server.address, "count", b"")
+        taken: list[bytes] = []
+        async with asyncio.timeout(PATIENCE_S):
+            for stop in (0, 5, 6, 1000, 1001):
+
+                def take(payload: bytes, stop: int = stop) -> bool:
+                    if len(taken) == stop:
+                        return False
+                    taken.append(payload)
+                    return True
+
+                await stream.relay(take)
+                assert await anext(stream) == b"%d" % stop, "the refused one comes next"
+                taken.append(b"%d" % stop)
+        assert taken == [b"%d" % n for n in range(1002)]
+        await stream.aclose()
+
+    async def test_a_relay_returns_at_the_end_and_iterating_says_how_it_ended(
+        self, server: RequestServer, client: RequestClient
+    ) -> None:
+        async def fails(payload: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
+            yield b"one"
+            await asyncio.sleep(0.01)
+            yield b"two"
+            raise Overloaded("full")
+
+        server.register("fails", fails)
+        server.register("echo", echo)
+        for endpoint, taken in (("echo", [b"x"] * 3), ("fails", [b"one", b"two"])):
+            stream = await client.call(server.address, endpoint, b"x")
+            got: list[bytes] = []
+            async with asyncio.timeout(PATIENCE_S):
+                await stream.relay(lambda payload, got=got: not got.append(payload))  # type: ignore[misc]
+                assert got == taken
+                with pytest.raises(StopAsyncIteration if endpoint == "echo" else Overloaded):
+                    await anext(stream)
+
+    async def test_a_relay_that_raises_ends_with_what_it_raised_and_harms_no_other(
+        self, server: RequestServer, client: RequestClient
+    ) -> None:
+        server.register("count", Endless())
+        stream, other = [await client.call(server.address, "count", b"") for _ in range(2)]
+        assert await anext(stream) == b"0"
+
+        def take(payload: bytes) -> bool:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            async with asyncio.timeout(PATIENCE_S):
+                await stream.relay(take)
+        numbers = [int(await anext(other)) for _ in range(300)]
+        assert numbers == sorted(set(numbers)), "one counter serves both; each number once, in order"
+        await stream.aclose()
+        await other.aclose()
+
+    async def test_a_cancelled_relay_takes_no_more(self, server: RequestServer, client: RequestClient) -> None:
+        server.register("count", Endless())
+        stream, taken = await client.call(server.address, "count", b""), []
+        relaying = asyncio.create_task(stream.relay(lambda payload: not taken.append(payload)))  # type: ignore[func-returns-value]
+        async with asyncio.timeout(PATIENCE_S):
+            while len(taken) < 600:
+                await asyncio.sleep(0)
+        relaying.cancel()
+        await asyncio.gather(relaying, return_exceptions=True)
+        seen = len(taken)
+        assert [await anext(stream) for _ in range(3)] == [b"%d" % n for n in range(seen, seen + 3)]
+        assert len(taken) == seen
+        await stream.aclose()
+
     async def test_a_deadline_ends_the_answer_and_the_handler(
         self, server: RequestServer, client: RequestClient
     ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tandem.frontend.protocol import EXTENSION, Exchange, HeadLimits
+from tandem.frontend.protocol import EXTENSION, HeadLimits, Wire
 from tandem.frontend.server import DoorServer
 
 Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -222,13 +222,14 @@ async def test_pieces_are_written_at_once_until_the_client_falls_behind() -> Non
 
     async def flood(scope: Any, receive: Any, send: Any) -> None:
         nonlocal written
-        exchange: Exchange = scope["extensions"][EXTENSION]
-        assert not exchange.writable
+        wire: Wire = scope["extensions"][EXTENSION]
+        assert not wire.writable()
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        while exchange.writable:
-            exchange.write(b"0123456789abcdef" * 64)
-            written += 1024
-            if written % (1 << 20) == 0:
+        write = wire.pieces(b"<", b">")
+        while wire.writable():
+            write(b"x" * (written % 5000))
+            written += written % 5000 + 2
+            if written % 64 == 0:
                 await asyncio.sleep(0)  # the transport writes between turns
             assert written < 1 << 28
         done.set()

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from tandem.core.cards import EngineFacts, InstanceCard, ModelCard
 from tandem.core.openai_in import Origin
-from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.core.request import STEP, GenerateOutput, GenerateRequest, Step, compact
 from tandem.errors import InstanceLost
 from tandem.observe.stories import Stories
 from tandem.processor.generate import Generator
@@ -84,6 +85,30 @@ class FakeView:
         self._moved = asyncio.Event()
 
 
+class FakeAnswers:
+    """`Answers` of what a script yields, in the form in which it travels."""
+
+    def __init__(self, outputs: AsyncGenerator[GenerateOutput, None]) -> None:
+        self._outputs = outputs
+        self._refused: Step | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Step:
+        step, self._refused = self._refused, None
+        return compact(await anext(self._outputs)) if step is None else step
+
+    async def relay(self, take: Callable[[Step], bool]) -> None:
+        async for step in self:
+            if not take(step):
+                self._refused = step
+                return
+
+    async def aclose(self) -> None:
+        await self._outputs.aclose()
+
+
 @dataclass
 class FakeWorkers:
     """`Runtime.call` to scripted workers. As the real one, it reports an instance that it finds lost."""
@@ -95,18 +120,23 @@ class FakeWorkers:
     open: int = 0
     """Calls that run."""
 
-    async def call(
+    def call(
         self,
         card_or_address: InstanceCard | str,
         endpoint: str,
         request: GenerateRequest,
-        response_type: type[GenerateOutput],
+        response_type: type[Step],
         *,
         request_id: str = "",
         deadline: float | None = None,
+    ) -> "FakeAnswers":
+        assert (endpoint, response_type, request_id) == ("generate", STEP, request.request_id)
+        return FakeAnswers(self._outputs(card_or_address, request))
+
+    async def _outputs(
+        self, card_or_address: InstanceCard | str, request: GenerateRequest
     ) -> AsyncGenerator[GenerateOutput, None]:
         assert isinstance(card_or_address, InstanceCard)
-        assert (endpoint, response_type, request_id) == ("generate", GenerateOutput, request.request_id)
         self.calls.append((card_or_address.instance_id, request))
         answer = self.answers.get(card_or_address.instance_id, self.default)
         assert answer is not None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from tandem.processor.detokenize import ByteDetokenizer, Detokenizer, WindowDetokenizer
+from tandem.processor.lane import TokenTexts
 from tandem.processor.model import TextModel
 from tandem.processor.vocabulary import byte_table
 
@@ -60,12 +61,12 @@ def read(detokenizer: Detokenizer, ids: Sequence[int], cuts: Sequence[int] = ())
 def test_every_script_comes_back_at_every_split(text: str) -> None:
     data = text.encode()
     for cut in range(1, len(data)):
-        detokenizer = ByteDetokenizer(BYTES)
+        detokenizer = ByteDetokenizer(TokenTexts(BYTES))
         first = detokenizer.feed(list(data[:cut]))
         assert "\ufffd" not in first
         assert text.startswith(first)
         assert first + detokenizer.feed(list(data[cut:])) + detokenizer.close() == text
-    assert read(ByteDetokenizer(BYTES), list(data)) == text
+    assert read(ByteDetokenizer(TokenTexts(BYTES)), list(data)) == text
 
 
 @pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS.keys())
@@ -75,7 +76,7 @@ def test_the_demo_models_tokens_give_the_text_back(text_model: TextModel, text: 
 
 @given(data=st.binary(max_size=60), cuts=st.lists(st.integers(0, 60), max_size=8))
 def test_any_bytes_read_as_python_reads_them_at_once(data: bytes, cuts: list[int]) -> None:
-    assert read(ByteDetokenizer(BYTES), list(data), cuts) == data.decode("utf-8", "replace")
+    assert read(ByteDetokenizer(TokenTexts(BYTES)), list(data), cuts) == data.decode("utf-8", "replace")
 
 
 @given(
@@ -101,7 +102,7 @@ def test_sentence_piece_spaces_and_byte_tokens() -> None:
     decoder = {"type": "Sequence", "decoders": [{"type": "Replace"}, {"type": "ByteFallback"}, {"type": "Fuse"}]}
     table = byte_table(vocab, {6: "<s>"}, decoder)
     assert table is not None
-    detokenizer = ByteDetokenizer(table)
+    detokenizer = ByteDetokenizer(TokenTexts(table))
     assert [detokenizer.feed([i]) for i in (0, 1, 2, 3, 4, 5)] == [" Hello", " ", "wor", "", "", "€"]
 
 

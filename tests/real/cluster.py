@@ -27,7 +27,7 @@ import msgspec
 from tests.real.node import Done, Figures, Held, Hold, KvSeen, LookAtKv, Order
 
 from tandem.core.cards import EngineFacts, InstanceCard, Role
-from tandem.core.request import GenerateOutput, GenerateRequest, TokenLogprobs
+from tandem.core.request import STEP, GenerateOutput, GenerateRequest, TokenLogprobs, expanded
 from tandem.core.story import Stage
 from tandem.errors import Unavailable
 from tandem.runtime.service import ConnectedRuntime, connect
@@ -257,9 +257,13 @@ class RealCluster:
                 raise AssertionError(f"a {node.role} worker did not stop:\n{node.log.read_text()}")
             await asyncio.sleep(0.02)
 
-    def stream(self, request: GenerateRequest, *, at: RealNode | None = None) -> AsyncGenerator[GenerateOutput, None]:
+    async def stream(
+        self, request: GenerateRequest, *, at: RealNode | None = None
+    ) -> AsyncGenerator[GenerateOutput, None]:
         """Ask a node, the decode node by default."""
-        return self.client.call((at or self.decode).card.address, "generate", request, GenerateOutput)
+        async with aclosing(self.client.call((at or self.decode).card.address, "generate", request, STEP)) as steps:
+            async for step in steps:
+                yield expanded(step)
 
     async def answer(self, request: GenerateRequest, *, at: RealNode | None = None) -> Answer:
         """The whole answer. Raises what the stream raises."""

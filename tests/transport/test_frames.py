@@ -25,7 +25,7 @@ from tandem.transport.frames import (
 
 FRAMES: list[Frame] = [
     Open(1, "generate", b"\x00payload", "req-1", 1.5, {"a": "b"}, 10, 20),
-    Items(1, [b"", b"x" * 300]),
+    Items([1, 7, 1], [b"", b"y", b"x" * 300]),
     Credit(1, 5, 500),
     Error(1, "overloaded", "full", "later", "param", 2.5, "instance"),
     End(2**40),

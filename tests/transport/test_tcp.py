@@ -20,7 +20,7 @@ from tests.contracts.request_contract import Endless, RequestContract, collect, 
 from tests.servers import wait_stopped
 
 from tandem.errors import InstanceLost, ProtocolMismatch, Unavailable
-from tandem.transport.frames import Hello, Items, Open, encode_frames
+from tandem.transport.frames import PROTOCOL, Hello, Items, Open, encode_frames
 from tandem.transport.ports import CallContext
 from tandem.transport.settings import RequestPlaneSettings
 from tandem.transport.tcp import TcpRequestClient, TcpRequestServer
@@ -107,7 +107,7 @@ async def test_a_taken_port_is_unavailable_and_an_advertised_host_is_told(server
 
 # ── peers that are not ours ──────────────────────────────────────────────────────────────────────
 
-HELLO = bytes(encode_frames([Hello("tandem", 1)]))
+HELLO = bytes(encode_frames([Hello("tandem", PROTOCOL)]))
 
 
 def _frame(body: bytes) -> bytes:
@@ -128,7 +128,7 @@ def _frame(body: bytes) -> bytes:
         HELLO + _frame(msgspec.msgpack.encode([1, "stream", 2, 3])),
         HELLO + _frame(msgspec.msgpack.encode([42, 1])),
         HELLO + _frame(b"\x93\x01\x01\xa2\xff\xfe"),
-        HELLO + bytes(encode_frames([Items(1, [b"x"])])),
+        HELLO + bytes(encode_frames([Items([1], [b"x"])])),
         HELLO + bytes(encode_frames([Open(7, "endless", b""), Open(7, "endless", b"")])),
     ],
 )
@@ -348,13 +348,13 @@ async def test_a_caller_cancelled_while_dialling_disturbs_nobody_else(server: Tc
 
 async def test_a_listener_of_another_version_is_a_protocol_mismatch(client: TcpRequestClient) -> None:
     async def newer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(bytes(encode_frames([Hello("tandem", 2)])))
+        writer.write(bytes(encode_frames([Hello("tandem", PROTOCOL + 1)])))
         await reader.read()
         writer.close()
 
     listener = await asyncio.start_server(newer, "127.0.0.1", 0)
     address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    with pytest.raises(ProtocolMismatch, match="speaks protocol 2, ours is 1"):
+    with pytest.raises(ProtocolMismatch, match=f"speaks protocol {PROTOCOL + 1}, ours is {PROTOCOL}"):
         await client.call(address, "echo", b"")
     listener.close()
     await asyncio.sleep(0.05)

@@ -60,7 +60,7 @@ class InstanceCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     pid: int = 0
     started_at: float = 0.0
     """Unix time in seconds."""
-    protocol: int = 1
+    protocol: int = 2
     """Version of the messages it speaks; another version is not paired."""
     roles: list[Role] = []
     engine: EngineFacts | None = None

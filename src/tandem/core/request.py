@@ -8,7 +8,7 @@ The processor turns text into a `GenerateRequest`, a decode worker answers with 
 broken peer, never a finished answer.
 """
 
-from typing import Literal
+from typing import Final, Literal, cast
 
 import msgspec
 
@@ -105,3 +105,29 @@ class GenerateOutput(msgspec.Struct, frozen=True, array_like=True):
     """On the first output: how many prompt tokens were not computed anew for this request."""
     story: list[Stage] | None = None
     """On the last output: what the worker did, for `tandem trace`."""
+
+
+Step = int | GenerateOutput
+"""An output as it travels: nearly every one is a single token and nothing else, so that goes as its number."""
+STEP: Final = cast("type[Step]", Step)
+"""The same, for those who decode it."""
+
+
+def compact(output: GenerateOutput) -> Step:
+    """The output as it travels."""
+    if (
+        len(output.token_ids) != 1
+        or output.finish_reason is not None
+        or output.stop_token_id is not None
+        or output.logprobs is not None
+        or output.prompt_logprobs is not None
+        or output.cached_tokens is not None
+        or output.story is not None
+    ):
+        return output
+    return output.token_ids[0]
+
+
+def expanded(step: Step) -> GenerateOutput:
+    """The output that travelled as `step`."""
+    return GenerateOutput([step]) if isinstance(step, int) else step

@@ -11,7 +11,8 @@ from tandem.core.openai_out import ChatChunk, ChatCompletion, Completion
 from tandem.errors import Cancelled, DeadlineExceeded, Overloaded
 from tandem.frontend.bodies import Decoder, read_body
 from tandem.frontend.exchange import Exchange
-from tandem.frontend.ports import Answers, Receive
+from tandem.frontend.ports import Answers
+from tandem.frontend.protocol import EXTENSION, Wire
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import Route
 from tandem.observe import metrics, stages
@@ -76,14 +77,15 @@ class Answering:
         """POST /v1/chat/completions."""
         with self.place():
             request: ChatRequest = await self.read(exchange, self._chat)
-            await self._answer(exchange, request, lambda: self._processor.chat(ChatCall(exchange.origin, request)))
+            call = ChatCall(exchange.origin, request)
+            await self._answer(exchange, request, lambda: self._processor.chat(call, exchange.response.outlet))
 
     async def post_completion(self, exchange: Exchange) -> None:
         """POST /v1/completions."""
         with self.place():
             request: CompletionRequest = await self.read(exchange, self._completion)
             call = CompletionCall(exchange.origin, request)
-            await self._answer(exchange, request, lambda: self._processor.complete(call))
+            await self._answer(exchange, request, lambda: self._processor.complete(call, exchange.response.outlet))
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -127,7 +129,7 @@ class Answering:
         self._tell_accepted(exchange, model, stream)
         try:
             async with asyncio.timeout(self._options.request_timeout_s + _GRACE_S):
-                await _while_connected(exchange.receive, work())
+                await _while_connected(exchange, work())
         except TimeoutError as error:
             raise DeadlineExceeded(f"the request took longer than {self._options.request_timeout_s:g} s") from error
 
@@ -157,26 +159,46 @@ async def _relay(answer: AsyncGenerator[Any, None], response: Response, stream: 
                 await response.json(200, reply)
 
 
-async def _while_connected(receive: Receive, work: Awaitable[None]) -> None:
+async def _while_connected(exchange: Exchange, work: Awaitable[None]) -> None:
     """Do `work`; end it with `Cancelled` when the client goes away."""
     here = asyncio.current_task()
     assert here is not None
     gone = False
 
-    async def watch() -> None:
+    def on_gone() -> None:
         nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
         gone = True
         here.cancel()
 
+    with _watched(exchange, on_gone):
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not gone:
+                raise
+            here.uncancel()
+            raise Cancelled("the client went away") from None
+
+
+@contextmanager
+def _watched(exchange: Exchange, on_gone: Callable[[], None]) -> Iterator[None]:
+    """Call `on_gone` if the client goes away: the server tells by itself, or is asked by a task."""
+    wire: Wire | None = exchange.scope.get("extensions", {}).get(EXTENSION)
+    if wire is not None:
+        wire.tell_gone(on_gone)
+        try:
+            yield
+        finally:
+            wire.on_gone = None
+        return
+
+    async def watch() -> None:
+        while (await exchange.receive())["type"] != "http.disconnect":
+            pass
+        on_gone()
+
     watcher = asyncio.create_task(watch())
     try:
-        await work
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        here.uncancel()
-        raise Cancelled("the client went away") from None
+        yield
     finally:
         watcher.cancel()

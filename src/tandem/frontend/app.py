@@ -26,6 +26,7 @@ from tandem.frontend.guard.service import Guard
 from tandem.frontend.openai_responses.service import Responses
 from tandem.frontend.openapi.document import document
 from tandem.frontend.ports import Processor, Receive, Scope, Send
+from tandem.frontend.protocol import EXTENSION
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import OPENAI_ERRORS, Match, Route, RouteTable
 from tandem.frontend.statuses import REJECTED, HttpFault, error_headers, status_of
@@ -100,7 +101,8 @@ class FrontDoor:
             deadline=now + self._options.request_timeout_s,
             session_id=_sane(headers.get(b"x-session-id")),
         )
-        response = Response(send, {"x-request-id": client_id or request_id})
+        wire = scope.get("extensions", {}).get(EXTENSION)
+        response = Response(send, {"x-request-id": client_id or request_id}, wire)
         exchange = Exchange(scope, receive, response, headers, scope["path"], origin, client_id)
         match: Match | None = None
         code = None

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
+from tandem.core.outlet import Outlet
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -15,13 +16,14 @@ Send = Callable[[Event], Awaitable[None]]
 class Processor(Protocol):
     """Makes answers; here or in another process. `tandem.processor.service.Processor` is one."""
 
-    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply | Spent, None]:
+    def chat(self, call: ChatCall, outlet: Outlet | None = None) -> AsyncGenerator[ChatReply | Spent, None]:
         """Chunks, or one completion when the request does not stream. Closing it cancels; raises `ServingError`.
 
+        Chunks of plain text may go through `outlet` instead of being yielded, in the right order.
         With `origin.metered`, what it costs is said before them (the prompt) and after (everything).
         """
 
-    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion | Spent, None]:
+    def complete(self, call: CompletionCall, outlet: Outlet | None = None) -> AsyncGenerator[Completion | Spent, None]:
         """The same for plain completions."""
 
     def models(self) -> list[Model]: ...
@@ -33,10 +35,10 @@ class Processor(Protocol):
 class Answers(Protocol):
     """A processor behind the guard, as handlers see it: it raises what the guard refuses, and tells no costs."""
 
-    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
+    def chat(self, call: ChatCall, outlet: Outlet | None = None) -> AsyncGenerator[ChatReply, None]:
         """See `Processor.chat`."""
 
-    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+    def complete(self, call: CompletionCall, outlet: Outlet | None = None) -> AsyncGenerator[Completion, None]:
         """See `Processor.complete`."""
 
     def models(self) -> list[Model]: ...

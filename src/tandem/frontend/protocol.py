@@ -5,8 +5,8 @@ uvicorn brings pipelining, keep-alive, back-pressure and ASGI; llhttp below it r
 
     heads      at most so many bytes, headers and seconds, one Host; 400, 408, 431 in OpenAI's form
     leftovers  a body that nobody waits for any more does not hold the connection
-    Exchange   `write` puts a piece of the body on the socket at once, `on_gone` tells that the client left:
-               no coroutine per piece, no task per request (ASGI extension `tandem.exchange`)
+    Wire       `pieces` puts pieces of the body on the socket at once, `on_gone` tells that the client left:
+               no coroutine per piece, no task per request (ASGI extension `tandem.wire`)
 """
 
 import asyncio
@@ -25,7 +25,9 @@ from uvicorn.server import ServerState
 from tandem.frontend.statuses import HttpFault, error_body, status_of
 from tandem.observe import metrics
 
-EXTENSION: Final = "tandem.exchange"
+EXTENSION: Final = "tandem.wire"
+_SIZES: Final = [b"%x\r\n" % size for size in range(4096)]
+"""Heads of chunks: sizes of nearly every event of a stream."""
 _PHRASES: Final = {
     400: "Bad Request",
     405: "Method Not Allowed",
@@ -53,28 +55,50 @@ class DoorConfig(uvicorn.Config):
         self.head_limits = head_limits
 
 
-class Exchange(RequestResponseCycle):
+class Wire(RequestResponseCycle):
     """One request and its response."""
 
     on_gone: Callable[[], None] | None = None
     """Called once if the client leaves before its response is complete."""
 
-    @property
+    def tell_gone(self, on_gone: Callable[[], None]) -> None:
+        """Have `on_gone` called when the client leaves; soon, if it has left already."""
+        self.on_gone = on_gone
+        if self.disconnected:
+            asyncio.get_running_loop().call_soon(self.leave)
+
+    def leave(self) -> None:
+        """The client has left."""
+        self.disconnected = True
+        gone, self.on_gone = self.on_gone, None
+        if gone is not None:
+            gone()
+
     def writable(self) -> bool:
-        """Whether `write` would take a piece: a chunked body is under way and the client keeps up."""
-        return bool(self.chunked_encoding) and not (
-            self.flow.write_paused or self.disconnected or self.response_complete or self.scope["method"] == "HEAD"
+        """Whether a piece may be written: a chunked body is under way and the client keeps up."""
+        return bool(
+            self.chunked_encoding
+            and not self.flow.write_paused
+            and not self.response_complete
+            and not self.disconnected
         )
 
-    def write(self, piece: bytes) -> None:
-        """Send a piece of the body (not empty), now. Only while `writable`."""
-        self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+    def pieces(self, before: bytes, after: bytes) -> Callable[[bytes], None]:
+        """A writer of pieces of the body that differ in their middle only. Call it while `writable`."""
+        fixed, end = len(before) + len(after), after + b"\r\n"
+        write, sizes, known = self.transport.write, _SIZES, len(_SIZES)
+
+        def write_piece(middle: bytes) -> None:
+            size = fixed + len(middle)
+            write(b"".join((sizes[size] if size < known else b"%x\r\n" % size, before, middle, end)))
+
+        return write_piece
 
 
 class DoorProtocol(HttpToolsProtocol):
     """A connection of the front door."""
 
-    cycle: Exchange | None  # type: ignore[assignment]
+    cycle: Wire | None  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -163,7 +187,7 @@ class DoorProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         before = self.cycle
-        self.cycle = exchange = Exchange(
+        self.cycle = wire = Wire(
             scope=cast(HTTPScope, {}),
             transport=self.transport,
             flow=self.flow,
@@ -176,7 +200,7 @@ class DoorProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        exchange.scope = cast(
+        wire.scope = cast(
             HTTPScope,
             {
                 "type": "http",
@@ -192,16 +216,16 @@ class DoorProtocol(HttpToolsProtocol):
                 "query_string": url.query or b"",
                 "headers": self.headers,
                 "state": {},
-                "extensions": {EXTENSION: exchange},
+                "extensions": {EXTENSION: wire},
             },
         )
         self._in_head, self._in_body = False, True
         self._in_time()
         if before is None or before.response_complete:
-            self._start_asgi_task(exchange, self._app)
+            self._start_asgi_task(wire, self._app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((exchange, self._app))
+            self.pipeline.appendleft((wire, self._app))
 
     def on_body(self, body: bytes) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -279,8 +303,5 @@ class DoorProtocol(HttpToolsProtocol):
     def _tell_gone(self) -> None:
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
             cycle.message_event.set()
-            gone, cycle.on_gone = cycle.on_gone, None
-            if gone is not None:
-                gone()
+            cycle.leave()

@@ -1,11 +1,12 @@
 """Writes JSON responses and event streams."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from tandem.frontend.ports import Send
+from tandem.frontend.protocol import Wire
 
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode
@@ -16,11 +17,29 @@ _STREAM_HEADERS: Final = {
 }
 
 
+class EventOutlet:
+    """An `Outlet` into an event stream: what it is given leaves at once."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.ready = wire.writable
+
+    def events(self, parts: Sequence[bytes]) -> Callable[[bytes], None]:
+        """See `Outlet.events`."""
+        before, *middle, after = parts
+        write = self._wire.pieces(b"data: " + before, after + b"\n\n")
+        if not middle:
+            return write
+        return lambda text: write(text.join((b"", *middle, b"")))
+
+
 class Response:
     """One request's response. Nothing is sent before there is something to say, so that errors get a status."""
 
-    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
+    def __init__(self, send: Send, headers: Mapping[str, str], wire: Wire | None = None) -> None:
         self._send = send
+        self.outlet = None if wire is None else EventOutlet(wire)
+        """A short way for the events of a stream, where the server has one."""
         self._headers = dict(headers)
         self.status: int | None = None
         """Set once the head is on its way."""

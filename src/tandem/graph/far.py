@@ -8,6 +8,7 @@ from typing import Any
 
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
+from tandem.core.outlet import Outlet
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.errors import ServingError
 from tandem.graph.about import About, Nothing
@@ -35,12 +36,12 @@ class FarProcessor:
                 self._about = About(self._about.models, f"no processor answers: {error}")
             await asyncio.sleep(_LOOK_INTERVAL_S)
 
-    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply | Spent, None]:
+    def chat(self, call: ChatCall, outlet: Outlet | None = None) -> AsyncGenerator[ChatReply | Spent, None]:
         """See `ProcessorService.chat`."""
         stream: AsyncGenerator[ChatReply | Spent, None] = self._client.chat(call)
         return stream
 
-    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion | Spent, None]:
+    def complete(self, call: CompletionCall, outlet: Outlet | None = None) -> AsyncGenerator[Completion | Spent, None]:
         """See `ProcessorService.complete`."""
         stream: AsyncGenerator[Completion | Spent, None] = self._client.complete(call)
         return stream

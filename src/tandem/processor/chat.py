@@ -17,8 +17,10 @@ from tandem.core.openai_out import (
     MadeToolCall,
     ToolCallDelta,
 )
+from tandem.core.outlet import Outlet
 from tandem.observe import metrics
 from tandem.processor.envelope import Envelope
+from tandem.processor.lane import TEXT, Lane, OpenLane, parts_of, unescaped
 from tandem.processor.logprobs import chat_logprobs
 from tandem.processor.model import TextModel
 from tandem.processor.parsers.ports import CallBegun, Item
@@ -150,6 +152,23 @@ class ChatStream:
         envelope, usage = self._envelope, self._envelope.usage_on_chunks
         return [envelope.chunk([choice], usage) for choice in choices]
 
+    def lane(self, outlet: Outlet) -> OpenLane:
+        """Where plain text of the only sequence may go while nothing looks into it."""
+        lanes: list[Lane] = []
+
+        def open_lane() -> Lane | None:
+            writer = self._writers[0]
+            if 0 not in self._begun or self._envelope.usage_differs or not (writer.plain or writer.may_pass("x")):
+                return None
+            if not lanes:
+                choice = ChunkChoice(index=0, delta=Delta(content=TEXT))
+                chunk = self._envelope.chunk([choice], self._envelope.usage_on_chunks)
+                passes = None if writer.plain else writer.may_pass
+                lanes.append(Lane(outlet.ready, outlet.events(parts_of(chunk)), passes))
+            return lanes[0]
+
+        return open_lane
+
 
 class ChatFold:
     """One sequence's deltas as one message."""
@@ -158,6 +177,8 @@ class ChatFold:
         self._index = index
         self._writer = writer
         self._content: list[str] = []
+        self._escaped: list[bytes] = []
+        """What came by the lane since the last piece."""
         self._reasoning: list[str] = []
         self._calls: list[tuple[str, str, list[str]]] = []
         """Id, name and arguments so far of each call."""
@@ -165,8 +186,14 @@ class ChatFold:
         self._finish: Finish | None = None
         self._stop_reason: int | str | UnsetType = UNSET
 
+    def lane(self) -> OpenLane:
+        """Where plain text may go while nothing looks into it."""
+        whole = Lane(lambda: True, self._escaped.append)
+        return lambda: whole if self._writer.plain else None
+
     def add(self, piece: Piece) -> None:
         """Take in the next piece."""
+        self._read_lane()
         for delta in self._writer.deltas(piece):
             if not isinstance(delta.content, UnsetType):
                 self._content.append(delta.content)
@@ -183,6 +210,11 @@ class ChatFold:
         if piece.finish_reason is not None:
             self._finish = self._writer.finish(piece)
             self._stop_reason = UNSET if piece.stop_reason is None else piece.stop_reason
+
+    def _read_lane(self) -> None:
+        if self._escaped:
+            self._content.append(unescaped(self._escaped))
+            self._escaped.clear()
 
     def choice(self) -> AnswerChoice:
         """The whole answer, once it has ended."""

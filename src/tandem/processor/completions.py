@@ -4,6 +4,7 @@ from msgspec import UNSET, UnsetType
 
 from tandem.core.openai_in import CompletionRequest
 from tandem.core.openai_out import CompletionLogprobs, Finish, TextChoice
+from tandem.processor.lane import Lane, unescaped
 from tandem.processor.logprobs import CompletionLogprobsWriter, joined
 from tandem.processor.model import TextModel
 from tandem.processor.pieces import Piece
@@ -21,6 +22,11 @@ class CompletionWriter:
         self._prompt_token_ids = prompt.token_ids
         self._prompt_only = request.max_tokens == 0
         """The one token that an engine must generate is not shown."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether text is passed on as it is from here on."""
+        return self._echo is None and self._logprobs is None and not self._prompt_only
 
     def choice(self, piece: Piece) -> TextChoice | None:
         """What the client gets for this piece; None when that is nothing."""
@@ -50,12 +56,21 @@ class CompletionFold:
     def __init__(self, index: int) -> None:
         self._index = index
         self._text: list[str] = []
+        self._escaped: list[bytes] = []
+        """What came by the lane since the last part."""
         self._logprobs: list[CompletionLogprobs] = []
         self._finish: Finish | None = None
         self._stop_reason: int | str | UnsetType = UNSET
 
+    def lane(self) -> Lane:
+        """Where plain text may go."""
+        return Lane(lambda: True, self._escaped.append)
+
     def add(self, part: TextChoice) -> None:
         """Take in what the next piece added."""
+        if self._escaped:
+            self._text.append(unescaped(self._escaped))
+            self._escaped.clear()
         self._text.append(part.text)
         if part.logprobs is not None:
             self._logprobs.append(part.logprobs)

@@ -9,6 +9,8 @@ from codecs import utf_8_decode
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from tandem.processor.lane import TokenTexts
+
 
 class Detokenizer(Protocol):
     """The text of one sequence."""
@@ -23,11 +25,13 @@ class Detokenizer(Protocol):
 class ByteDetokenizer:
     """For tokenizers whose tokens are bytes: a table look-up and one UTF-8 decode per step."""
 
-    __slots__ = ("_table", "_waiting")
+    __slots__ = ("_table", "texts", "waiting")
 
-    def __init__(self, table: list[bytes]) -> None:
-        self._table = table
-        self._waiting = b""
+    def __init__(self, texts: TokenTexts) -> None:
+        self._table = texts.table
+        self.texts = texts
+        self.waiting = b""
+        """Bytes of a character that is not complete."""
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """See `Detokenizer`. Ids outside the table (a padded vocabulary) have no text."""
@@ -36,15 +40,15 @@ class ByteDetokenizer:
             data = table[token_ids[0]] if len(token_ids) == 1 else b"".join([table[t] for t in token_ids])
         except IndexError:
             data = b"".join([table[t] for t in token_ids if t < len(table)])
-        if self._waiting:
-            data = self._waiting + data
+        if self.waiting:
+            data = self.waiting + data
         text, used = utf_8_decode(data, "replace", False)
-        self._waiting = data[used:] if used != len(data) else b""
+        self.waiting = data[used:] if used != len(data) else b""
         return text
 
     def close(self) -> str:
         """See `Detokenizer`."""
-        rest, self._waiting = self._waiting, b""
+        rest, self.waiting = self.waiting, b""
         return rest.decode("utf-8", "replace")
 
 

@@ -54,6 +54,11 @@ class Envelope:
         return self.usage() if self._continuous else self._no_usage
 
     @property
+    def usage_differs(self) -> bool:
+        """Whether what chunks say of usage differs from one to the next."""
+        return self._continuous
+
+    @property
     def usage_at_end(self) -> bool:
         """Whether a stream ends with a chunk of usage."""
         return self._include

@@ -17,11 +17,12 @@ import msgspec
 
 from tandem.core.cards import InstanceCard
 from tandem.core.openai_in import Origin
-from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.core.request import STEP, GenerateOutput, GenerateRequest, Step, expanded
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.errors import InstanceLost, Overloaded, ServingError, Unavailable
 from tandem.observe import metrics, stages
 from tandem.observe.stories import Stories
+from tandem.processor.lane import Lane, OpenLane
 from tandem.processor.merge import merged
 from tandem.processor.pieces import Piece, SequenceText
 from tandem.processor.ports import Call, Router
@@ -95,13 +96,18 @@ class Generator:
 
     @asynccontextmanager
     async def pieces(
-        self, origin: Origin, model: ServedModel, prompts: list[Prompt]
+        self, origin: Origin, model: ServedModel, prompts: list[Prompt], lane: OpenLane | None = None
     ) -> AsyncIterator[AsyncGenerator[Piece, None]]:
         """Pieces of all sequences of a request, as they come. Leaving the context cancels every call.
+
+        Args:
+            lane: asked after each piece that was read where plain text may go meanwhile; that text is in no piece.
+                Only for a single sequence: with several, what went through a lane would overtake what waits.
 
         Reading raises what a worker raised and rerouting could not mend; entering raises `Unavailable` when no
         worker is there.
         """
+        assert lane is None or sum(len(prompt.sequences) for prompt in prompts) == 1
         runs = []
         try:
             for prompt in prompts:
@@ -112,7 +118,7 @@ class Generator:
                 for sequence in prompt.sequences:
                     if hint is not None:
                         sequence.request = msgspec.structs.replace(sequence.request, prefill_hint=hint)
-                    runs.append(self._sequence(origin, model, prompt, sequence, card))
+                    runs.append(self._sequence(origin, model, prompt, sequence, card, lane))
             metrics.REQUEST_QUEUE_SECONDS.observe(max(0.0, self._wall_clock() - origin.accepted_at))
             async with aclosing(merged(runs)) as stream:
                 yield stream
@@ -121,7 +127,13 @@ class Generator:
                 self._router.finished(prompt.route_id)
 
     async def _sequence(
-        self, origin: Origin, model: ServedModel, prompt: Prompt, sequence: Sequence, card: InstanceCard
+        self,
+        origin: Origin,
+        model: ServedModel,
+        prompt: Prompt,
+        sequence: Sequence,
+        card: InstanceCard,
+        lane: OpenLane | None,
     ) -> AsyncGenerator[Piece, None]:
         """One sequence to its end, over as many instances as it takes."""
         request = sequence.request
@@ -133,12 +145,13 @@ class Generator:
                             card,
                             self._endpoint,
                             request,
-                            GenerateOutput,
+                            STEP,
                             request_id=request.request_id,
                             deadline=request.deadline,
                         )
-                    ) as outputs:
-                        async for output in outputs:
+                    ) as steps:
+                        async for step in steps:
+                            output = expanded(step)
                             if output.token_ids and sequence.first_at is None:
                                 self._router.prefilled(prompt.route_id)
                             piece = self._took(origin, sequence, output)
@@ -146,6 +159,8 @@ class Generator:
                                 yield piece
                                 if piece.finish_reason is not None:
                                     return
+                            if lane is not None and sequence.first_at is not None and (way := lane()) is not None:
+                                await steps.relay(self._taker(sequence, way))
                     raise InstanceLost(f"instance {card.instance_id} ended its answer without a finish reason")
                 except ServingError as error:
                     card, request = await self._elsewhere(origin, model, prompt, sequence, card, error)
@@ -157,6 +172,27 @@ class Generator:
         finally:
             if sequence.reroutes:
                 self._router.finished(_reroute_id(sequence))
+
+    def _taker(self, sequence: Sequence, lane: Lane) -> Callable[[Step], bool]:
+        """Does what `_took` does, for single tokens of plain text that go through a lane."""
+        ready, put, text = lane.ready, lane.put, sequence.text.stepper(lane.passes)
+        clock, observe, sent = self._clock, self._itl.observe, sequence.sent.append
+
+        def take(step: Step) -> bool:
+            if not isinstance(step, int) or not ready():
+                return False
+            found = text(step)
+            if found is None:
+                return False
+            now = clock()
+            observe(now - sequence.last_at)
+            sequence.last_at = now
+            sent(step)
+            if found:
+                put(found)
+            return True
+
+        return take
 
     def _took(self, origin: Origin, sequence: Sequence, output: GenerateOutput) -> Piece | None:
         """Count an output and turn it into text."""

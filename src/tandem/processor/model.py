@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from tandem.errors import ConfigError, RequestError
 from tandem.processor.detokenize import ByteDetokenizer, Detokenizer, WindowDetokenizer
+from tandem.processor.lane import TokenTexts
 from tandem.processor.template import ChatTemplate
 from tandem.processor.vocabulary import byte_table
 
@@ -59,8 +60,8 @@ class TextModel:
         self.defaults = defaults or GenerationDefaults()
         self._table = byte_table(tokenizer.get_vocab(), {token.id: token.content for token in added}, decoder)
         self._special_ids = {token.content: token.id for token in added if token.special}
-        self._tables: dict[frozenset[int], list[bytes]] = {}
-        """The table without the special tokens of the key."""
+        self._texts: dict[tuple[str, ...] | None, TokenTexts] = {}
+        """What tokens stand for: all of them (None), or without special tokens but these."""
         self.vocab_size = len(self._table) if self._table else tokenizer.get_vocab_size()
 
     @classmethod
@@ -106,22 +107,21 @@ class TextModel:
         Args:
             keep: special tokens that are written out even so.
         """
-        skipped: frozenset[int] = frozenset()
-        if skip_special_tokens:
-            skipped = frozenset(token_id for text, token_id in self._special_ids.items() if text not in keep)
+        kept = tuple(keep) if skip_special_tokens else None
         if self._table is not None:
-            return ByteDetokenizer(self._table_without(skipped))
+            if kept not in self._texts:
+                skipped = self._skipped(kept)
+                self._texts[kept] = TokenTexts([b"" if i in skipped else text for i, text in enumerate(self._table)])
+            return ByteDetokenizer(self._texts[kept])
+        skipped = self._skipped(kept)
         return WindowDetokenizer(
             lambda ids: self._tokenizer.decode([i for i in ids if i not in skipped], skip_special_tokens=False)
         )
 
-    def _table_without(self, skipped: frozenset[int]) -> list[bytes]:
-        assert self._table is not None, "this tokenizer has no table of bytes"
-        if not skipped:
-            return self._table
-        if skipped not in self._tables:
-            self._tables[skipped] = [b"" if i in skipped else text for i, text in enumerate(self._table)]
-        return self._tables[skipped]
+    def _skipped(self, keep: tuple[str, ...] | None) -> frozenset[int]:
+        if keep is None:
+            return frozenset()
+        return frozenset(token_id for text, token_id in self._special_ids.items() if text not in keep)
 
     def token_bytes(self, token_id: int) -> bytes:
         """What a single token stands for; empty outside the vocabulary."""

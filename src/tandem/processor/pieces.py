@@ -1,11 +1,12 @@
 """A worker's outputs to pieces of text: detokenizing and stop strings of one sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from tandem.core.request import FinishReason, GenerateOutput, TokenLogprobs
-from tandem.processor.detokenize import Detokenizer
+from tandem.processor.detokenize import ByteDetokenizer, Detokenizer
+from tandem.processor.lane import escaped, unescaped
 from tandem.processor.stop import StopStrings
 
 
@@ -55,6 +56,33 @@ class SequenceText:
         self._stop_token_ids = stop_token_ids
         self._include_stop = include_stop
         self._min_tokens = min_tokens
+
+    def stepper(self, passes: Callable[[str], bool] | None = None) -> Callable[[int], bytes | None]:
+        """A function that takes in a single token and gives its text, escaped as in JSON; perhaps none yet.
+
+        It gives None, and has taken in nothing, for a token that `feed` must see: stop strings might begin there, or
+        `passes` says that its text must be looked into.
+        """
+        detokenizer, stops = self._detokenizer, self._stops
+        bytewise = detokenizer if isinstance(detokenizer, ByteDetokenizer) else None
+
+        def watched(token_id: int) -> bytes | None:
+            if bytewise is None or bytewise.waiting:
+                return None
+            text = bytewise.texts[token_id]
+            if text is None or (stops is not None and not stops.passes(text)):
+                return None
+            if passes is not None and not passes(unescaped([text])):
+                return None
+            self.output_tokens += 1
+            return text
+
+        def free(token_id: int) -> bytes | None:
+            text = None if bytewise is None or bytewise.waiting else bytewise.texts[token_id]
+            self.output_tokens += 1
+            return escaped(detokenizer.feed((token_id,))) if text is None else text
+
+        return free if stops is None and passes is None else watched
 
     def feed(self, output: GenerateOutput) -> Piece | None:
         """What the client gets for this output; None when there is nothing yet (half a character)."""

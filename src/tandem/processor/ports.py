@@ -1,11 +1,11 @@
 """What the processor needs from others, passed to its constructor."""
 
-from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from tandem.core.cards import InstanceCard
-from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.core.request import GenerateRequest, Step
 from tandem.core.routing import RouteChoice, RouteRequest
+from tandem.runtime.ports import Answers
 
 
 class Router(Protocol):
@@ -29,8 +29,8 @@ class Call(Protocol):
         card_or_address: InstanceCard | str,
         endpoint: str,
         request: GenerateRequest,
-        response_type: type[GenerateOutput],
+        response_type: type[Step],
         *,
         request_id: str = "",
         deadline: float | None = None,
-    ) -> AsyncGenerator[GenerateOutput, None]: ...
+    ) -> Answers[Step]: ...

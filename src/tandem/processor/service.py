@@ -10,13 +10,15 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin, RequestFields
-from tandem.core.openai_out import ChatReply, Completion, Model, Spent
+from tandem.core.openai_out import ChatReply, Completion, Model, Spent, TextChoice
+from tandem.core.outlet import Outlet
 from tandem.errors import RequestError
 from tandem.observe.stories import Stories
 from tandem.processor.chat import ChatFold, ChatStream, ChatWriter
 from tandem.processor.completions import CompletionFold, CompletionWriter
 from tandem.processor.envelope import Envelope, ResponseForm
 from tandem.processor.generate import Generator, Prompt
+from tandem.processor.lane import TEXT, Lane, OpenLane, parts_of
 from tandem.processor.model import TextModel
 from tandem.processor.parsers.choosing import Formats, formats_for
 from tandem.processor.parsers.registry import reasoning_format, tool_format
@@ -74,8 +76,11 @@ class Processor:
         """Why no request can be answered now, or None."""
         return self._models.not_ready()
 
-    async def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply | Spent, None]:
+    async def chat(self, call: ChatCall, outlet: Outlet | None = None) -> AsyncGenerator[ChatReply | Spent, None]:
         """Chunks, or with `stream` unset one completion; around them what a metered one costs. Closing it cancels.
+
+        Args:
+            outlet: where chunks of plain text may be written at once: those are not yielded.
 
         Raises: `RequestError` and its kin before anything is generated; what generating raised.
         """
@@ -95,7 +100,10 @@ class Processor:
             if origin.metered:
                 yield envelope.spent()
             folds = [ChatFold(i, writer) for i, writer in enumerate(writers)]
-            async with self._generator.pieces(origin, model, prompts) as pieces:
+            lane = None
+            if len(writers) == 1 and not (request.stream and outlet is None):
+                lane = stream.lane(outlet) if request.stream and outlet is not None else folds[0].lane()
+            async with self._generator.pieces(origin, model, prompts, lane) as pieces:
                 async for piece in pieces:
                     if request.stream:
                         for chunk in stream.chunks(piece):
@@ -112,7 +120,9 @@ class Processor:
             if origin.metered:
                 yield envelope.spent()
 
-    async def complete(self, call: CompletionCall) -> AsyncGenerator[Completion | Spent, None]:
+    async def complete(
+        self, call: CompletionCall, outlet: Outlet | None = None
+    ) -> AsyncGenerator[Completion | Spent, None]:
         """Events of a stream, or with `stream` unset one completion. Closing it cancels. Raises as `chat`."""
         origin, request = call.origin, call.request
         with self._teller.ending(origin) as end:
@@ -131,7 +141,8 @@ class Processor:
                 for sequence in prompt.sequences
             ]
             folds = [CompletionFold(i) for i in range(len(writers))]
-            async with self._generator.pieces(origin, model, prompts) as pieces:
+            lane = self._completion_lane(request, envelope, writers, folds, outlet)
+            async with self._generator.pieces(origin, model, prompts, lane) as pieces:
                 async for piece in pieces:
                     choice = writers[piece.index].choice(piece)
                     if choice is not None and request.stream:
@@ -146,6 +157,24 @@ class Processor:
                 yield envelope.completion([], envelope.usage())
             if origin.metered:
                 yield envelope.spent()
+
+    def _completion_lane(
+        self,
+        request: CompletionRequest,
+        envelope: Envelope,
+        writers: list[CompletionWriter],
+        folds: list[CompletionFold],
+        outlet: Outlet | None,
+    ) -> OpenLane | None:
+        """Where plain text of the only sequence may go, if there is only one."""
+        if len(writers) != 1 or (request.stream and (outlet is None or envelope.usage_differs)):
+            return None
+        if request.stream and outlet is not None:
+            event = envelope.completion([TextChoice(index=0, text=TEXT)], envelope.usage_on_chunks)
+            lane = Lane(outlet.ready, outlet.events(parts_of(event)))
+        else:
+            lane = folds[0].lane()
+        return lambda: lane if writers[0].plain else None
 
     def _to_generate(
         self,

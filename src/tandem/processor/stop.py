@@ -7,6 +7,8 @@ that may still turn out to be the beginning of a stop string is held back.
 
 from collections.abc import Sequence
 
+from tandem.processor.lane import escaped
+
 
 def held_back(text: str, marks: Sequence[str]) -> int:
     """Length of the longest end of `text` that is a proper beginning of one of `marks`."""
@@ -24,10 +26,11 @@ def held_back(text: str, marks: Sequence[str]) -> int:
 class StopStrings:
     """Watches one sequence's text."""
 
-    __slots__ = ("_include", "_marks", "_waiting", "found")
+    __slots__ = ("_firsts", "_include", "_marks", "_waiting", "found")
 
     def __init__(self, marks: Sequence[str], *, include: bool = False) -> None:
         self._marks = tuple(marks)
+        self._firsts = tuple({escaped(mark[0]) for mark in marks})
         self._include = include
         self._waiting = ""
         self.found: str | None = None
@@ -50,6 +53,12 @@ class StopStrings:
         keep = len(text) - held_back(text, self._marks)
         self._waiting = text[keep:]
         return text[:keep]
+
+    def passes(self, text: bytes) -> bool:
+        """Whether a text, escaped as in JSON, is certain to pass unchanged. Pessimistic, and changes nothing."""
+        if self._waiting or self.found is not None:
+            return False
+        return not any(first in text for first in self._firsts)
 
     def close(self) -> str:
         """The answer ended otherwise: what was held back belongs to it."""

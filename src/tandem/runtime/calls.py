@@ -1,13 +1,13 @@
 """Typed calls and handlers: MessagePack of the given types over the request plane's bytes."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
-from tandem.errors import ProtocolMismatch
-from tandem.transport.ports import CallContext, Handler, RequestClient
+from tandem.errors import InstanceLost, ProtocolMismatch
+from tandem.transport.ports import CallContext, CallStream, Handler
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
@@ -60,26 +60,71 @@ def typed_handler(request_type: type[Req], handle: TypedHandler[Req, Resp]) -> H
     return handler
 
 
-async def typed_call(
-    client: RequestClient,
-    address: str,
-    endpoint: str,
-    request: object,
-    response_type: type[Resp],
-    *,
-    request_id: str,
-    deadline: float | None,
-    headers: dict[str, str] | None,
-) -> AsyncGenerator[Resp, None]:
-    """Call and decode each answer. Closing the generator cancels the call."""
-    payload = _encoder.encode(request)
-    stream = await client.call(address, endpoint, payload, request_id=request_id, deadline=deadline, headers=headers)
-    decode = _decoder(response_type).decode
-    try:
-        async for answer in stream:
-            try:
-                yield decode(answer)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ProtocolMismatch(f"answer of {endpoint} does not decode: {error}") from None
-    finally:
-        await stream.aclose()
+class TypedAnswers(Generic[Resp]):
+    """The answers of one call, decoded. The call is made when the first one is asked for. Implements `ports.Answers`.
+
+    Args:
+        call: makes the call.
+        lost: told when the instance is found dead.
+    """
+
+    __slots__ = ("_call", "_decode", "_endpoint", "_lost", "_stream")
+
+    def __init__(
+        self,
+        call: Callable[[], Awaitable[CallStream]],
+        endpoint: str,
+        response_type: type[Resp],
+        lost: Callable[[], None],
+    ) -> None:
+        self._call: Callable[[], Awaitable[CallStream]] | None = call
+        self._endpoint = endpoint
+        self._decode: Callable[[bytes], Resp] = _decoder(response_type).decode
+        self._lost = lost
+        self._stream: CallStream | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Resp:
+        try:
+            stream = self._stream or await self._open()
+            return self._decode(await anext(stream))
+        except InstanceLost:
+            self._lost()
+            raise
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._undecodable(error) from None
+
+    async def relay(self, take: Callable[[Resp], bool]) -> None:
+        """See `ports.Answers.relay`."""
+        decode = self._decode
+        try:
+            stream = self._stream or await self._open()
+            await stream.relay(lambda payload: take(decode(payload)))
+        except InstanceLost:
+            self._lost()
+            raise
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._undecodable(error) from None
+
+    async def aclose(self) -> None:
+        """Cancel the call if it still runs. Safe to repeat."""
+        self._call = None
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    async def _open(self) -> CallStream:
+        call, self._call = self._call, None
+        if call is None:
+            raise StopAsyncIteration
+        self._stream = await call()
+        return self._stream
+
+    def _undecodable(self, error: Exception) -> ProtocolMismatch:
+        return ProtocolMismatch(f"answer of {self._endpoint} does not decode: {error}")
+
+
+def encoded(request: object) -> bytes:
+    """A request as it travels."""
+    return _encoder.encode(request)

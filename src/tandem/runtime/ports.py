@@ -5,13 +5,14 @@ namespace / component / endpoint / instance: deployment / kind of worker / calla
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from tandem.core.cards import InstanceCard
 from tandem.transport.ports import Bus, RequestClient, RequestServer, Store
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
+Answer = TypeVar("Answer", covariant=True)
 
 
 class Registration(Protocol):
@@ -47,6 +48,23 @@ class InstanceView(Protocol):
 
     def report_lost(self, instance_id: str) -> None:
         """A call found it dead: leave it out until it registers anew, or its address answers again."""
+
+
+class Answers(Protocol[Answer]):
+    """The answers of one call, in order. Closing them cancels the call; whoever makes a call closes them."""
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Answer: ...
+
+    async def relay(self, take: Callable[[Answer], bool]) -> None:
+        """Give answers to `take` as they arrive, without waking the reader for each.
+
+        Returns when `take` refuses one (that is the next answer) or when no more will come. `take` runs where bytes
+        arrive and must not block; what it raises is raised here. Raises as reading does.
+        """
+
+    async def aclose(self) -> None: ...
 
 
 class Runtime(Protocol):
@@ -100,7 +118,7 @@ class Runtime(Protocol):
         request_id: str = "",
         deadline: float | None = None,
         headers: dict[str, str] | None = None,
-    ) -> AsyncGenerator[Resp, None]:
+    ) -> Answers[Resp]:
         """Call an instance; the request and every answer are MessagePack of the given types. Closing cancels.
 
         Raises: what the peer raised; `InstanceLost`; `DeadlineExceeded`; `ProtocolMismatch` when an answer does

@@ -14,7 +14,7 @@ from typing import Literal
 
 from tandem.core.cards import InstanceCard
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the messages that this build speaks."""
 
 _FIRST_PROBE_S = 0.5

@@ -7,16 +7,16 @@ stop   withdraw → drain → close connections → revoke → close planes
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tandem.core.cards import InstanceCard
-from tandem.errors import InstanceLost
-from tandem.runtime.calls import TypedHandler, typed_call, typed_handler
+from tandem.runtime.calls import TypedAnswers, TypedHandler, encoded, typed_handler
 from tandem.runtime.planes import Planes, open_planes, request_server
 from tandem.runtime.registry import KeptRegistration, Registry
 from tandem.runtime.settings import PlaneSettings
 from tandem.runtime.view import LiveView
+from tandem.transport.ports import CallStream
 from tandem.transport.tcp import TcpRequestClient, TcpRequestServer
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class ConnectedRuntime:
             )
         return view
 
-    async def call(
+    def call(
         self,
         card_or_address: InstanceCard | str,
         endpoint: str,
@@ -99,31 +99,23 @@ class ConnectedRuntime:
         request_id: str = "",
         deadline: float | None = None,
         headers: dict[str, str] | None = None,
-    ) -> AsyncGenerator[Resp, None]:
+    ) -> TypedAnswers[Resp]:
         """Call an instance. One that is found dead is left out of its component's view."""
         card = card_or_address if isinstance(card_or_address, InstanceCard) else None
         address = card.address if card is not None else str(card_or_address)
-        answers = typed_call(
-            self.client,
-            address,
-            endpoint,
-            request,
-            response_type,
-            request_id=request_id,
-            deadline=deadline,
-            headers=headers,
-        )
-        try:
-            async for answer in answers:
-                yield answer
-        except InstanceLost:
+
+        def made() -> Coroutine[Any, Any, CallStream]:
+            return self.client.call(
+                address, endpoint, encoded(request), request_id=request_id, deadline=deadline, headers=headers
+            )
+
+        def lost() -> None:
             view = None if card is None else self._views.get((card.namespace, card.component))
             # A live peer may relay that an instance of its own was lost: then the connection still stands.
             if card is not None and view is not None and not self.client.is_connected(address):
                 view.report_lost(card.instance_id)
-            raise
-        finally:
-            await answers.aclose()
+
+        return TypedAnswers(made, endpoint, response_type, lost)
 
     async def aclose(self) -> None:
         """Withdraw what is announced, let running calls end, revoke the lease, close the planes.

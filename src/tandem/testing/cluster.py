@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem.core.cards import InstanceCard, Role
-from tandem.core.request import GenerateOutput, GenerateRequest, Sampling
+from tandem.core.request import STEP, GenerateOutput, GenerateRequest, Sampling, expanded
 from tandem.core.story import Stage
 from tandem.engines.ports import EngineSpec
 from tandem.engines.simulated import SimulatedEngine
@@ -122,10 +122,12 @@ class Cluster:
             if node in nodes:
                 nodes.remove(node)
 
-    def stream(self, request: GenerateRequest, *, at: Node | None = None) -> AsyncGenerator[GenerateOutput, None]:
+    async def stream(self, request: GenerateRequest, *, at: Node | None = None) -> AsyncGenerator[GenerateOutput, None]:
         """Call a decode worker, the first by default."""
         node = at or self.decode[0]
-        return self.client.call(node.runtime.server.address, "generate", request, GenerateOutput)
+        async with aclosing(self.client.call(node.runtime.server.address, "generate", request, STEP)) as steps:
+            async for step in steps:
+                yield expanded(step)
 
     async def answer(self, request: GenerateRequest, *, at: Node | None = None) -> Answer:
         """The whole answer. Raises what the stream raises."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 MAGIC = "tandem"
-PROTOCOL = 1
+PROTOCOL = 2
 HELLO_LIMIT = 512
 _LENGTH = struct.Struct(">I")
 
@@ -46,9 +46,10 @@ class Open(msgspec.Struct, array_like=True, tag=1, frozen=True):
 
 
 class Items(msgspec.Struct, array_like=True, tag=2, frozen=True, gc=False):
-    """Callee: the next payloads of a stream, in order."""
+    """Callee: the next payloads of any number of streams: one frame for all that a turn of the loop has to send."""
 
-    stream: int
+    streams: list[int]
+    """Whose each payload is; a stream's payloads are in order."""
     payloads: list[bytes]
 
 

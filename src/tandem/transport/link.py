@@ -16,7 +16,7 @@ from tandem.transport.settings import RequestPlaneSettings
 log = logging.getLogger(__name__)
 
 _SPLIT_BYTES = 1 << 20
-"""An items frame grows no longer than this plus one payload."""
+"""An items frame ends with the payload that takes it over this size."""
 
 _LINGER_S = 2.0
 """After an orderly close, how long the peer may take to read what was sent."""
@@ -25,12 +25,11 @@ _LINGER_S = 2.0
 class Outbox:
     """What one stream has to send at the next flush: payloads first, then the frame that ends it."""
 
-    __slots__ = ("final", "outbox_bytes", "payloads", "stream")
+    __slots__ = ("final", "payloads", "stream")
 
     def __init__(self, stream: int) -> None:
         self.stream = stream
         self.payloads: list[bytes] = []
-        self.outbox_bytes = 0
         self.final: Frame | None = None
 
 
@@ -124,19 +123,19 @@ class Link(asyncio.Protocol, ABC):
         buffer = bytearray()
         for frame in control:
             append_frame(buffer, frame)
+        streams: list[int] = []
+        payloads: list[bytes] = []
+        finals: list[Frame] = []
         for outbox in dirty:
-            payloads = outbox.payloads
-            if payloads:
-                outbox.payloads = []
-                if outbox.outbox_bytes <= _SPLIT_BYTES:
-                    append_frame(buffer, Items(outbox.stream, payloads))
-                else:
-                    for payload in payloads:
-                        append_frame(buffer, Items(outbox.stream, [payload]))
-                outbox.outbox_bytes = 0
+            waiting, outbox.payloads = outbox.payloads, []
+            payloads += waiting
+            streams += [outbox.stream] * len(waiting)
             if outbox.final is not None:
-                append_frame(buffer, outbox.final)
+                finals.append(outbox.final)
                 outbox.final = None
+        _append_items(buffer, streams, payloads)
+        for frame in finals:  # a stream's end, after its payloads
+            append_frame(buffer, frame)
         # A fresh buffer each time: the transport may keep a reference to what the socket did not take.
         self._transport.write(buffer)
 
@@ -233,3 +232,15 @@ class Link(asyncio.Protocol, ABC):
     def greet(self) -> None:
         """Send our hello."""
         self.send(Hello("tandem", PROTOCOL, self._identity))
+
+
+def _append_items(buffer: bytearray, streams: list[int], payloads: list[bytes]) -> None:
+    """One frame, or several where that would be too long."""
+    start = size = 0
+    for end, payload in enumerate(payloads, 1):
+        size += len(payload)
+        if size > _SPLIT_BYTES:
+            append_frame(buffer, Items(streams[start:end], payloads[start:end]))
+            start, size = end, 0
+    if start < len(payloads):
+        append_frame(buffer, Items(streams[start:], payloads[start:]) if start else Items(streams, payloads))

@@ -8,7 +8,7 @@ requests  calls with streamed answers between instances           (TCP or Unix s
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 # ── store ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,11 +198,21 @@ When the caller cancels or vanishes, it is closed at its current await (Generato
 class CallStream(Protocol):
     """The answer to a call: payloads, then a clean end, or a `ServingError`."""
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yields payloads in order.
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> bytes:
+        """The next payload, in order.
 
         Raises: what the handler raised, rebuilt; `InstanceLost` when the connection broke or the peer
         stopped answering heartbeats; `DeadlineExceeded` when the call's deadline passed.
+        """
+
+    async def relay(self, take: Callable[[bytes], bool]) -> None:
+        """Give payloads to `take` as they arrive, in order, without waking the reader for each.
+
+        Returns when `take` refuses one (False: that payload is the next that iterating yields) or when no more will
+        come (iterating says how it ended). `take` runs where bytes arrive: it must not block. What it raises is
+        raised here, and its payload counts as refused. Payloads taken count as read: the window stays bounded.
         """
 
     async def aclose(self) -> None:

@@ -1,13 +1,14 @@
 """The calling end of the request plane: one connection per address, many streams on it.
 
 Payloads that arrive are put into their stream's queue; a reader is woken once per arrival, not once per
-payload. What the reader took is credited back to the handler in half windows.
+payload, and one that relays not even then. What was taken is credited back to the handler in half windows.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Self
 
 from tandem.errors import BodyTooLarge, DeadlineExceeded, InstanceLost, ProtocolMismatch, ServingError, error_from_wire
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 class TcpCallStream:
     """The answer to one call. Implements `ports.CallStream`; one reader at a time."""
 
-    __slots__ = ("_bytes", "_end", "_link", "_queue", "_stream", "_taken", "_taken_bytes", "_timer", "_waiter")
+    __slots__ = ("_bytes", "_end", "_link", "_queue", "_stream", "_take", "_taken", "_taken_bytes", "_timer", "_waiter")
 
     def __init__(self, link: "_ClientLink", stream: int, deadline: float | None) -> None:
         self._link = link
@@ -30,6 +31,7 @@ class TcpCallStream:
         self._queue: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._end: BaseException | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self._taken = 0
         self._taken_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -44,22 +46,43 @@ class TcpCallStream:
         while not queue:
             if self._end is not None:
                 raise self._end
-            if self._waiter is not None:
-                raise RuntimeError("two readers of one stream")
-            self._waiter = self._link.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._woken()
         payload = queue.popleft()
+        self._took(len(payload))
+        return payload
+
+    async def relay(self, take: Callable[[bytes], bool]) -> None:
+        """See `ports.CallStream.relay`."""
+        queue = self._queue
+        while queue:
+            if not take(queue[0]):
+                return
+            self._took(len(queue.popleft()))
+        if self._end is None:
+            self._take = take
+            try:
+                await self._woken()
+            finally:
+                self._take = None
+
+    async def _woken(self) -> None:
+        if self._waiter is not None:
+            raise RuntimeError("two readers of one stream")
+        self._waiter = self._link.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _took(self, size: int) -> None:
+        """A payload was taken: give credit when half a window is."""
         self._taken += 1
-        self._taken_bytes += len(payload)
+        self._taken_bytes += size
         settings = self._link.settings
         if self._taken * 2 >= settings.window_items or self._taken_bytes * 2 >= settings.window_bytes:
             if self._end is None:
                 self._link.send(Credit(self._stream, self._taken, self._taken_bytes))
             self._taken = self._taken_bytes = 0
-        return payload
 
     async def aclose(self) -> None:
         """Cancel the call if it still runs. Safe to repeat."""
@@ -68,9 +91,21 @@ class TcpCallStream:
             self._link.send(Cancel(self._stream))
             self.end(StopAsyncIteration())
 
-    def feed(self, payloads: list[bytes]) -> None:
-        """Payloads have arrived."""
-        self._queue.extend(payloads)
+    def feed(self, payload: bytes) -> None:
+        """A payload has arrived."""
+        take = self._take
+        if take is not None:
+            try:
+                taken = take(payload)
+            except Exception as error:  # the reader's own, so the reader gets it
+                self._take, taken = None, False
+                if self._waiter is not None and not self._waiter.done():
+                    self._waiter.set_exception(error)
+            if taken:
+                self._took(len(payload))
+                return
+            self._take = None
+        self._queue.append(payload)
         self._wake()
 
     def end(self, how: BaseException) -> None:
@@ -137,9 +172,11 @@ class _ClientLink(Link):
         kind = type(frame)
         if kind is Items:
             assert isinstance(frame, Items)
-            # A stream that is not there was cancelled by us; what was under way is dropped.
-            if stream := self.streams.get(frame.stream):
-                stream.feed(frame.payloads)
+            streams = self.streams
+            for number, payload in zip(frame.streams, frame.payloads, strict=False):
+                # A stream that is not there was cancelled by us; what was under way is dropped.
+                if (stream := streams.get(number)) is not None:
+                    stream.feed(payload)
         elif isinstance(frame, End):
             if stream := self.streams.get(frame.stream):
                 stream.end(StopAsyncIteration())

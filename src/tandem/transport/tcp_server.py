@@ -45,7 +45,6 @@ class _Call(Outbox):
             self.link.mark_dirty(self)
         self.payloads.append(payload)
         size = len(payload)
-        self.outbox_bytes += size
         self.items_left -= 1
         self.bytes_left -= size
         return self.items_left > 0 and self.bytes_left > 0 and not self.link.congested

@@ -15,7 +15,7 @@ from contextlib import aclosing
 import msgspec
 
 from tandem.core.handoff import PrefillClaim, PrefillProgress, Verdict
-from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.core.request import GenerateOutput, GenerateRequest, Step, compact
 from tandem.disagg.remote_prefill import Claimed, ClaimLost, FirstToken, HandoffArrived, Waited
 from tandem.disagg.rules import FALLBACKS
 from tandem.observe import metrics, stages
@@ -53,6 +53,12 @@ class DecodeWorker:
                     if output.finish_reason is not None:
                         output = msgspec.structs.replace(output, story=notes.stages)
                     yield output
+
+    async def steps(self, request: GenerateRequest) -> AsyncGenerator[Step, None]:
+        """The outputs of `generate` as they travel."""
+        async with aclosing(self.generate(request)) as outputs:
+            async for output in outputs:
+                yield compact(output)
 
     async def claim(self, claim: PrefillClaim) -> AsyncGenerator[Verdict, None]:
         """A prefill worker has taken a job. Answers at once, then stays open until the job is over.

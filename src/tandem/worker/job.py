@@ -7,7 +7,6 @@ claim ──► "go" ──► engine.prefill ──► progress(first token) �
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Literal, TypeVar
 
@@ -16,7 +15,7 @@ from tandem.core.request import GenerateOutput
 from tandem.engines.ports import Engine
 from tandem.errors import ServingError
 from tandem.observe import metrics, stages
-from tandem.runtime.ports import Runtime
+from tandem.runtime.ports import Answers, Runtime
 from tandem.worker.notes import Notes
 
 log = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class JobRun:
             self._claimed = True
             return await self._until_verdict(verdicts)
 
-    async def _until_verdict(self, verdicts: AsyncGenerator[Verdict, None]) -> Outcome:
+    async def _until_verdict(self, verdicts: Answers[Verdict]) -> Outcome:
         prefilling = asyncio.ensure_future(self._prefill())
         hearing = asyncio.ensure_future(anext(verdicts, None))
         try:
@@ -140,7 +139,7 @@ class JobRun:
         except ServingError as lost:
             raise _OwnerGone(str(lost)) from lost
 
-    def _call(self, endpoint: str, message: _Message) -> AsyncGenerator[Verdict, None]:
+    def _call(self, endpoint: str, message: _Message) -> Answers[Verdict]:
         return self._runtime.call(
             self._job.decode_address,
             endpoint,

@@ -19,7 +19,7 @@ import msgspec
 from tandem.core.cards import InstanceCard, ModelCard, Role
 from tandem.core.handoff import PrefillClaim, PrefillProgress, Verdict
 from tandem.core.kv_updates import KvState, KvStateAsk
-from tandem.core.request import GenerateOutput, GenerateRequest
+from tandem.core.request import STEP, GenerateRequest
 from tandem.disagg.queue import PrefillQueue
 from tandem.disagg.rules import DisaggRules, queue_name
 from tandem.engines.ports import Engine
@@ -117,7 +117,7 @@ class EngineWorker:
             limits=PrefillLimits(token_budget=self._disagg.prefill_token_budget or facts.max_num_batched_tokens),
             activity=self._activity,
         )
-        runtime.serve("generate", GenerateRequest, GenerateOutput, self._decode.generate)
+        runtime.serve("generate", GenerateRequest, STEP, self._decode.steps)
         runtime.serve("claim", PrefillClaim, Verdict, self._decode.claim)
         runtime.serve("progress", PrefillProgress, Verdict, self._decode.progress)
         runtime.serve("reset_prefix_cache", Nothing, bool, self._reset_prefix_cache)

@@ -1,12 +1,13 @@
 """The guard: knows the keys, keeps the meters, and stands between the handlers and the processor."""
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar, cast
 
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
+from tandem.core.outlet import Outlet
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.keys import KeyEntry, shown_key
 from tandem.frontend.guard.quotas import Quotas
@@ -82,15 +83,15 @@ class Guarded:
         self._tickets = tickets
         self._clock = clock
 
-    def chat(self, call: ChatCall) -> AsyncGenerator[ChatReply, None]:
+    def chat(self, call: ChatCall, outlet: Outlet | None = None) -> AsyncGenerator[ChatReply, None]:
         """See `ports.Answers`."""
         ticket = self._accepted(call)
-        return self._counting(self._processor.chat(call), ticket)
+        return self._counting(self._processor.chat(call, _counting_outlet(outlet, ticket)), ticket)
 
-    def complete(self, call: CompletionCall) -> AsyncGenerator[Completion, None]:
+    def complete(self, call: CompletionCall, outlet: Outlet | None = None) -> AsyncGenerator[Completion, None]:
         """See `ports.Answers`."""
         ticket = self._accepted(call)
-        return self._counting(self._processor.complete(call), ticket)
+        return self._counting(self._processor.complete(call, _counting_outlet(outlet, ticket)), ticket)
 
     def models(self) -> list[Model]:
         """See `ports.Answers`."""
@@ -124,3 +125,29 @@ class Guarded:
                 else:
                     ticket.replies += 1
                     yield reply
+
+
+class _CountedOutlet:
+    """An outlet whose events count as the replies that they are."""
+
+    def __init__(self, outlet: Outlet, ticket: Ticket) -> None:
+        self._outlet = outlet
+        self._ticket = ticket
+
+    def ready(self) -> bool:
+        return self._outlet.ready()
+
+    def events(self, parts: Sequence[bytes]) -> Callable[[bytes], None]:
+        write, ticket = self._outlet.events(parts), self._ticket
+
+        def counted(text: bytes) -> None:
+            ticket.replies += 1
+            write(text)
+
+        return counted
+
+
+def _counting_outlet(outlet: Outlet | None, ticket: Ticket | None) -> Outlet | None:
+    if outlet is None or ticket is None or not ticket.metered:
+        return outlet
+    return _CountedOutlet(outlet, ticket)

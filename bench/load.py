@@ -1,0 +1,225 @@
+"""Streaming chat load over raw sockets: little CPU of its own, so that two cores are the servers'.
+
+    python -m bench.load --port 8000 --model q --connections 128 --requests 2000 --tokens 128 --words 200 --pid 4711
+
+Closed loop by default (each connection asks again when it has its answer); `--rate R` sends R requests/s with
+exponential gaps whatever the server does. Prompts are random and new in every run. CPU is read from /proc for each
+pid: steadier than wall time on a busy machine. Ends with one JSON line.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+import uvloop
+
+_WORDS = (
+    "return self def class import value index range list dict result data name file path error config test run time "
+    "the of and to in is that for it as with was on are by this be from or an at which one have had not but what all"
+).split()
+_END = b"0\r\n\r\n"
+_CHUNK = b'"delta"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What is asked for."""
+
+    port: int
+    model: str
+    connections: int = 128
+    requests: int = 1000
+    tokens: int = 128
+    words: int = 200
+    rate: float | None = None
+    """Requests per second; None: closed loop."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came back, and what it cost."""
+
+    done: int = 0
+    chunks: int = 0
+    short: int = 0
+    """Answers with fewer chunks than tokens."""
+    errors: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+    ttft_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+    """Of each process that was watched."""
+
+    @property
+    def requests_per_s(self) -> float:
+        return self.done / self.wall_s
+
+    def ttft_ms(self, share: float) -> float:
+        """A quantile of the times to first token. Milliseconds."""
+        return 1e3 * sorted(self.ttft_s)[int(share * (len(self.ttft_s) - 1))]
+
+    def cpu_ms_per_request(self, process: int = 0) -> float:
+        return 1e3 * self.cpu_s[process] / max(1, self.done)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of one process."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def payloads(work: Workload, rng: random.Random) -> Iterator[bytes]:
+    """Requests with fresh prompts."""
+    for _ in range(work.requests):
+        text = " ".join(rng.choices(_WORDS, k=work.words))
+        body = json.dumps(
+            {
+                "model": work.model,
+                "messages": [{"role": "user", "content": text}],
+                "stream": True,
+                "max_tokens": work.tokens,
+                "ignore_eos": True,
+            }
+        )
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+        yield f"{head}{len(body)}\r\n\r\n{body}".encode()
+
+
+class _Connection(asyncio.Protocol):
+    """Asks, counts, and says when the answer is over."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, load: "_Load") -> None:
+        self._load = load
+        self._asked_at: float | None = None
+        self._seen = 0
+        self._tail = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
+
+    def ask(self, payload: bytes) -> None:
+        self._asked_at, self._seen, self._tail = time.perf_counter(), 0, b""
+        self.transport.write(payload)
+
+    def data_received(self, data: bytes) -> None:
+        if self._asked_at is None:
+            return
+        result = self._load.result
+        found = (self._tail + data).count(_CHUNK)
+        if found and not self._seen:
+            result.ttft_s.append(time.perf_counter() - self._asked_at)
+        elif not self._seen and not data.startswith(b"HTTP/1.1 200"):
+            self._over(data[:300].decode(errors="replace"))
+            return
+        self._seen += found
+        self._tail = data[-(len(_CHUNK) - 1) :]
+        if data.endswith(_END) or self._tail.endswith(_END):
+            self._over(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._asked_at is not None:
+            self._over(f"connection lost: {exc}")
+
+    def _over(self, error: str | None) -> None:
+        result, self._asked_at = self._load.result, None
+        if error is None:
+            result.done += 1
+            result.chunks += self._seen
+            result.short += self._seen < self._load.work.tokens
+        else:
+            result.errors.append(error)
+        self._load.free(self)
+
+
+class _Load:
+    """One run."""
+
+    def __init__(self, work: Workload) -> None:
+        self.work = work
+        self.result = Result()
+        self._payloads = iter(list(payloads(work, random.Random())))
+        self._idle: list[_Connection] = []
+        self._left = work.requests
+        self._over = asyncio.Event()
+
+    async def run(self) -> Result:
+        loop, work = asyncio.get_running_loop(), self.work
+        for _ in range(work.connections if work.rate is None else 32):
+            _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", work.port)
+            self._idle.append(connection)
+        start = time.perf_counter()
+        if work.rate is None:
+            idle, self._idle = self._idle, []
+            for connection in idle:
+                self._next(connection)
+        else:
+            rng, due = random.Random(), start
+            for payload in self._payloads:
+                due += rng.expovariate(work.rate)
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                if not self._idle:
+                    _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", work.port)
+                    self._idle.append(connection)
+                self._idle.pop().ask(payload)
+        await self._over.wait()
+        self.result.wall_s = time.perf_counter() - start
+        return self.result
+
+    def _next(self, connection: _Connection) -> None:
+        payload = next(self._payloads, None)
+        if payload is not None:
+            connection.ask(payload)
+
+    def free(self, connection: _Connection) -> None:
+        """A connection has its answer, or a failure."""
+        self._left -= 1
+        if not self._left:
+            self._over.set()
+        elif self.work.rate is None:
+            self._next(connection)
+        elif not connection.transport.is_closing():
+            self._idle.append(connection)
+
+
+def measured(work: Workload, pids: list[int], *, timeout_s: float = 240.0) -> Result:
+    """One run, with the CPU that each of `pids` spent on it."""
+
+    async def run() -> Result:
+        async with asyncio.timeout(timeout_s):
+            load = _Load(work)
+            before = [cpu_seconds(pid) for pid in pids]
+            result = await load.run()
+            result.cpu_s = [cpu_seconds(pid) - b for pid, b in zip(pids, before, strict=True)]
+            return result
+
+    return uvloop.run(run())
+
+
+def main() -> None:
+    """One run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("port", 8000), ("connections", 128), ("requests", 1000), ("tokens", 128), ("words", 200)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--pid", type=int, action="append", default=[])
+    asked = vars(parser.parse_args())
+    result = measured(Workload(**{k: v for k, v in asked.items() if k != "pid"}), asked["pid"])
+    told = {k: v for k, v in asdict(result).items() if k not in ("ttft_s", "errors", "cpu_s", "wall_s")}
+    told |= {"errors": len(result.errors), "first_error": result.errors[:1]}
+    told |= {"requests_per_s": round(result.requests_per_s, 1), "chunks_per_s": round(result.chunks / result.wall_s)}
+    if result.ttft_s:
+        told["ttft_ms_p50_p99"] = [round(result.ttft_ms(share), 1) for share in (0.5, 0.99)]
+    told["cpu_ms_per_request"] = [round(result.cpu_ms_per_request(i), 3) for i in range(len(result.cpu_s))]
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
