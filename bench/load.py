@@ -18,10 +18,11 @@ from dataclasses import asdict, dataclass, field
 
 import uvloop
 
-_WORDS = (
+_TEXT = (
     "return self def class import value index range list dict result data name file path error config test run time "
     "the of and to in is that for it as with was on are by this be from or an at which one have had not but what all"
-).split()
+)
+_WORDS = _TEXT.split()
 _END = b"0\r\n\r\n"
 _CHUNK = b'"delta"'
 

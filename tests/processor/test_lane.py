@@ -111,7 +111,8 @@ FIELDS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=120, deadline=None)
+@pytest.mark.timeout(60)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_a_stream_is_the_same_with_and_without_the_lane(text_model: TextModel, data: st.DataObject) -> None:
     chat = data.draw(st.booleans())

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from tandem.errors import ConfigError, RequestError
 from tandem.processor.detokenize import ByteDetokenizer, Detokenizer, WindowDetokenizer
+from tandem.processor.encoding import WordEncoder, word_encoder
 from tandem.processor.lane import TokenTexts
 from tandem.processor.template import ChatTemplate
 from tandem.processor.vocabulary import byte_table
@@ -52,8 +53,11 @@ class TextModel:
         template: ChatTemplate | None = None,
         defaults: GenerationDefaults | None = None,
         architectures: Sequence[str] = (),
+        words: WordEncoder | None = None,
     ) -> None:
         self._tokenizer = tokenizer
+        self._words = words
+        self._adds_special_tokens = tokenizer.num_special_tokens_to_add(False) > 0
         self.template = template
         self.architectures = tuple(architectures)
         """`architectures` and `model_type` of config.json."""
@@ -91,11 +95,17 @@ class TextModel:
             template=_template(folder, config, template_file),
             defaults=msgspec.convert(_json_file(folder / "generation_config.json"), GenerationDefaults),
             architectures=_architectures(_json_file(folder / "config.json")),
+            words=word_encoder(raw, tokenizer),
         )
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Tokens of a text. Releases the interpreter lock: long texts may be encoded in a thread."""
-        return self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        if self._words is not None and not (add_special_tokens and self._adds_special_tokens):
+            found = self._words.encode(text)
+            if found is not None:
+                return found
+        # Without the places of tokens in the text, which nobody asks for.
+        return self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a prompt given as tokens, special ones spelt out."""

@@ -1,0 +1,201 @@
+"""Text to tokens, word by word from a table, for tokenizers and texts where that is exactly what the tokenizer does.
+
+Byte-level BPE (Qwen, Llama 3, DeepSeek, GPT, …) cuts a text into words by a pattern and encodes each word by
+itself, so a word needs encoding only once. A prompt of common words then costs a few table look-ups instead of
+half a millisecond. The tokenizer itself does everything else: other pipelines, text beyond ASCII (where the
+meaning of the pattern depends on tables of Unicode), and every word that is not in the table yet.
+
+tests/processor/test_encoding.py compares with the tokenizer itself.
+"""
+
+import logging
+import re
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+from tokenizers import Tokenizer
+
+_log = logging.getLogger(__name__)
+
+_WORDS: Final = 65_536
+"""Words that are kept; then the table begins anew. About 15 MB."""
+_LONGEST: Final = 64
+"""Characters of a word that is kept."""
+_GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""What `ByteLevel` cuts by when it is told to cut."""
+_ASCII: Final = {
+    "L": "A-Za-z", "Lu": "A-Z", "Ll": "a-z", "Lt": "", "Lm": "", "Lo": "",
+    "M": "", "Mn": "", "Mc": "", "Me": "", "N": "0-9", "Nd": "0-9", "Nl": "", "No": "",
+    "P": r"!-#%-*,-/:;?@\[-\]_{}", "S": r"$+<->\^`|~", "Z": " ", "Zs": " ", "Han": "",
+}  # fmt: skip
+"""What a property of Unicode means among ASCII characters, as the inside of a character class."""
+_TOKEN: Final = re.compile(r"\\p\{\^?(\w+)\}|\\[\s\S]|\[\^?|\]|\(\?[a-zA-Z]+:|\(\?[=!:]|\(\?|[\s\S]")
+_ESCAPES: Final = frozenset("srntfSd" + "\\.[](){}|*+?-/^$'\"!#&,:;<=>@_`~% ")
+_SAMPLE: Final = (
+    "Hello, world!  It's 2024-05-17;\tI'd  say\n\n\r\n \n  \"naïve\" x=1_000; {a: [b, c]}<|x|> don't THEY'LL  go?\n"
+    "def f(self, *args):\n    return {k: v for k, v in args}  # 100%\n\n\n   \t end   "
+)
+
+
+class _Added(msgspec.Struct, frozen=True):
+    id: int
+    content: str
+    special: bool = False
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+
+
+class _File(msgspec.Struct, frozen=True):
+    """What of tokenizer.json says how text becomes tokens."""
+
+    model: dict[str, Any]
+    added_tokens: list[_Added] = []
+    normalizer: dict[str, Any] | None = None
+    pre_tokenizer: dict[str, Any] | None = None
+    truncation: dict[str, Any] | None = None
+    padding: dict[str, Any] | None = None
+
+
+class WordEncoder:
+    """Encodes ASCII texts as the tokenizer would, without its template of special tokens."""
+
+    def __init__(self, tokenizer: Tokenizer, pattern: re.Pattern[str], added: dict[str, int]) -> None:
+        self._words = pattern.findall
+        self._table = _Table(tokenizer)
+        self._added = added
+        longest_first = sorted(added, key=len, reverse=True)
+        self._split = re.compile(f"({'|'.join(map(re.escape, longest_first))})").split if added else None
+
+    def encode(self, text: str) -> list[int] | None:
+        """The tokens, or None for a text that the tokenizer itself must see."""
+        if not text.isascii():
+            return None
+        table, words_of, ids = self._table, self._words, []
+        table.trim()
+        for turn, part in enumerate(self._split(text) if self._split else (text,)):
+            if turn % 2:
+                ids.append(self._added[part])
+            elif part:
+                words = words_of(part)
+                if sum(map(len, words)) != len(part):  # what lies between words would be words too
+                    return None
+                ids += chain.from_iterable(map(table.__getitem__, words))
+        return ids
+
+
+class _Table(dict[str, tuple[int, ...]]):
+    """Word → its tokens, filled as words come."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self._tokenize = tokenizer.model.tokenize
+
+    def trim(self) -> None:
+        if len(self) > _WORDS:
+            self.clear()
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        spelt = "".join(map(_SPELT.__getitem__, word))
+        found = tuple(token.id for token in self._tokenize(spelt))
+        if len(word) <= _LONGEST:
+            self[word] = found
+        return found
+
+
+def word_encoder(raw: bytes, tokenizer: Tokenizer) -> WordEncoder | None:
+    """An encoder for the tokenizer of this tokenizer.json; None where words cannot be encoded one by one."""
+    form = msgspec.json.decode(raw, type=_File)
+    pattern = _pattern_of(form)
+    if pattern is None or any(token.single_word or token.lstrip or token.rstrip for token in form.added_tokens):
+        return None
+    if len({token.normalized for token in form.added_tokens}) > 1:
+        return None  # those are looked for in two turns
+    encoder = WordEncoder(tokenizer, pattern, {token.content: token.id for token in form.added_tokens})
+    for text in (_SAMPLE, _SAMPLE.encode("ascii", "ignore").decode(), "".join(map(chr, range(128))) * 2):
+        found = encoder.encode(text)
+        if found is not None and found != tokenizer.encode(text, add_special_tokens=False).ids:
+            _log.warning("processor.words_differ: this tokenizer is used without the table of words")
+            return None
+    return encoder
+
+
+def _pattern_of(form: _File) -> re.Pattern[str] | None:
+    model = form.model
+    if form.truncation is not None or form.padding is not None:
+        return None
+    if model.get("type", "BPE") != "BPE" or model.get("dropout") or model.get("byte_fallback"):
+        return None
+    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix") or model.get("unk_token"):
+        return None
+    if form.normalizer is not None and form.normalizer.get("type") != "NFC":  # which leaves ASCII alone
+        return None
+    match form.pre_tokenizer:
+        case {"type": "ByteLevel", "add_prefix_space": False, **rest} if rest.get("use_regex", True):
+            source = _GPT2
+        case {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": str(source)}, "behavior": "Isolated", "invert": False},
+                {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+            ],
+        }:
+            pass
+        case _:
+            return None
+    translated = ascii_pattern(source)
+    return None if translated is None else re.compile(translated, re.ASCII)
+
+
+def ascii_pattern(source: str) -> str | None:
+    """An Oniguruma pattern as Python reads it, for ASCII text; None where the two might not mean the same."""
+    if re.search(r"\{[\d,]+\}\+", source):
+        return None  # possessive here, repeated there
+    out: list[str] = []
+    inside: list[str] | None = None
+    """The character class that is open: how it begins, then what is in it."""
+    for found in _TOKEN.finditer(source):
+        part = found[0]
+        if found[1] is not None:
+            content = _ASCII.get(found[1])
+            if content is None or "^" in part:
+                return None
+            if inside is not None:
+                inside.append(content)
+            else:
+                out.append(f"[{content}]" if content else "(?!)")
+        elif part.startswith("\\") and part[1:] not in _ESCAPES:
+            return None
+        elif inside is not None:
+            if part == "]" and len(inside) > 1:
+                content = "".join(inside[1:])
+                negated = inside[0] == "[^"
+                out.append(f"{inside[0]}{content}]" if content else r"[\s\S]" if negated else "(?!)")
+                inside = None
+            elif part.startswith("[") or part == "]" or (part == "&" and inside[-1] == "&"):
+                return None  # classes in classes, and their intersections
+            else:
+                inside.append(part)
+        elif part in ("[", "[^"):
+            inside = [part]
+        elif part in ("^", "$", "(", "(?") or (part.startswith("(?") and part not in ("(?:", "(?=", "(?!", "(?i:")):
+            return None  # anchors mean lines there; groups would change what is found here
+        else:
+            out.append(part)
+    translated = "".join(out)
+    try:
+        return None if inside is not None or re.compile(translated, re.ASCII).groups else translated
+    except re.error:
+        return None
+
+
+def _spelling() -> dict[str, str]:
+    """ASCII as byte-level tokenizers write it: see `vocabulary`."""
+    plain = {chr(byte): chr(byte) for byte in range(0x21, 0x7F)}
+    others = [*range(0x21), 0x7F]
+    return plain | {chr(byte): chr(0x100 + i) for i, byte in enumerate(others)}
+
+
+_SPELT: Final = _spelling()

@@ -1,0 +1,172 @@
+"""The table of words gives what the tokenizer gives, for every family of patterns; in doubt it gives nothing."""
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from tandem.processor.encoding import WordEncoder, ascii_pattern, word_encoder
+from tandem.processor.model import TextModel
+
+QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+O200K = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+LETTERS_ONLY = r"\p{L}+"
+PATTERNS = {"qwen2": QWEN2, "llama3": LLAMA3, "o200k": O200K, "gpt2": None}
+CORPUS = [
+    "The quick brown fox jumps over the lazy dog. It's 2024, they'll go, don't they?",
+    "def main(args):\n    return {key: value for key, value in args.items()}\n\n\nif __name__ == '__main__':\n\tmain()",
+    "HELLO WORLD 12345 67 8 !!! ??? ... <|user|> x=1; y = 2 // comment\r\n",
+] * 3
+
+
+def trained(pattern: str | None) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    if pattern is None:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(pattern), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+        special_tokens=["<|im_start|>", "<|im_end|>", "<|im|>", "<|im_start|>x"],
+    )  # fmt: skip
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return tokenizer
+
+
+FAMILIES = {name: trained(pattern) for name, pattern in PATTERNS.items()}
+
+
+def itself(model: TextModel, text: str) -> list[int]:
+    return model._tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def encoder_of(tokenizer: Tokenizer) -> WordEncoder | None:
+    return word_encoder(tokenizer.to_str().encode(), tokenizer)
+
+
+ENCODERS = {name: encoder_of(tokenizer) for name, tokenizer in FAMILIES.items()}
+PIECES = st.sampled_from(
+    [
+        *(
+            "don't",
+            "THEY'LL",
+            "a",
+            "Bc",
+            "123",
+            "4",
+            "<|im_start|>",
+            "<|im_",
+            "|>x",
+            "!?",
+            "_",
+            "/",
+            " end",
+            "'s",
+            "'S",
+        ),
+        *("  ", "\n", "\r\n", "\t", "\x00", "\x1c", "\x7f", "\x0b"),
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(sorted(PATTERNS)), st.lists(PIECES | st.text(st.characters(max_codepoint=127)), max_size=12))
+def test_the_table_says_what_the_tokenizer_says(family: str, parts: list[str]) -> None:
+    text, encoder = "".join(parts), ENCODERS[family]
+    assert encoder is not None, family
+    assert encoder.encode(text) == FAMILIES[family].encode(text, add_special_tokens=False).ids
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_a_model_encodes_any_text_as_its_tokenizer_does(text_model: TextModel, text: str) -> None:
+    assert (
+        text_model.encode(text, add_special_tokens=False)
+        == text_model._tokenizer.encode(text, add_special_tokens=False).ids
+    )
+
+
+def test_text_beyond_ascii_is_left_to_the_tokenizer() -> None:
+    encoder = ENCODERS["qwen2"]
+    assert encoder is not None
+    assert encoder.encode("naïve") is None
+    assert encoder.encode("") == []
+
+
+def test_a_pattern_that_leaves_gaps_leaves_those_texts_to_the_tokenizer() -> None:
+    encoder = encoder_of(trained(LETTERS_ONLY))
+    assert encoder is not None
+    assert encoder.encode("abc") is not None
+    assert encoder.encode("abc 1") is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"normalizer": {"type": "Lowercase"}},
+        {"pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}},
+        {"truncation": {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}},
+        {"added_tokens": [{"id": 0, "content": "<|im_start|>", "single_word": False, "lstrip": True, "rstrip": False,
+                           "normalized": False, "special": True}]},
+    ],
+)  # fmt: skip
+def test_other_pipelines_are_left_to_the_tokenizer(changed: dict[str, object]) -> None:
+    form = json.loads(FAMILIES["qwen2"].to_str()) | changed
+    raw = json.dumps(form)
+    assert word_encoder(raw.encode(), Tokenizer.from_str(raw)) is None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(r"^a", r"a$", r"(a)", r"\Aa", r"\ha", r"[a&&b]", r"[[:alpha:]]"),
+        *(r"\p{Greek}", r"\P{L}", r"a{2}+", r"(?<!a)b", r"(?i)a"),
+    ],
+)
+def test_patterns_that_mean_something_else_here_are_not_translated(pattern: str) -> None:
+    assert ascii_pattern(pattern) is None
+
+
+def test_words_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tandem.processor.encoding._WORDS", 100)
+    encoder = encoder_of(FAMILIES["qwen2"])
+    assert encoder is not None
+    for number in range(50):
+        encoder.encode(f"a{'b' * number} c{'d' * number} {'e' * 1000}")
+    assert len(encoder._table) <= 110
+    assert all(len(word) <= 64 for word in encoder._table)
+
+
+def test_a_prompt_of_known_words_takes_a_fraction_of_the_time(model_path: Path) -> None:
+    model = TextModel.load(model_path)
+    words = "the of and to in is that for it as with was on are by this be from or an at which".split()  # noqa: SIM905
+    text = " ".join(random.Random(1).choices(words, k=2000))
+    assert model._words is not None
+
+    def fastest(work: object) -> float:
+        times = []
+        for _ in range(5):
+            began = time.thread_time()
+            work(text)  # type: ignore[operator]
+            times.append(time.thread_time() - began)
+        return min(times)
+
+    assert fastest(model._words.encode) * 2 < fastest(lambda text: itself(model, text))
