@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -84,5 +85,5 @@ def _home() -> tuple[Any, type]:
             continue
         for owner in vars(module).values():
             if isinstance(owner, type) and _LISTENER in vars(owner):
-                return module, owner
+                return sys.modules[owner.__module__], owner
     raise AttributeError(f"no {_LISTENER} in vLLM's NIXL connector")
