@@ -27,7 +27,7 @@ class Clone:
     """A clone of the repository in a folder of its own; it is somebody's home too."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "tandem"
+        self.path = folder / "checkout"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.path)], check=True)
         kept = (
             "PATH",
