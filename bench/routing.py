@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tandem.cli.bench import HEAD, progress, row
+from tandem.cli.bench_plot import first_tokens_svg
 from tandem.cli.bench_policies import policy_named
 from tandem.cli.table import table
 from tandem.router.kv_rule import KvWeights
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     """Everything; the figures last."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trace", type=Path, help="a trace in Mooncake's format")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the middle utilisation's first tokens")
     options = parser.parse_args(arguments)
     trace = read_trace(options.trace)
     pooled = pooled_hit_rate(trace, POOLED_BLOCKS)
@@ -54,6 +56,9 @@ def main(arguments: Sequence[str]) -> int:
     hurt = dict(adversaries(trace, natural))
     print(table(("LOAD", "KV / ROUND-ROBIN"), [(name, f"{ratio:.2f}") for name, ratio in hurt.items()]))
     at = by_load[0.7]
+    if options.plot is not None:
+        drawn = {name: report.ttft_s for name, report in at.items()}
+        options.plot.write_text(first_tokens_svg(drawn, f"{options.trace.name}, {WORKERS} workers, utilisation 0.7"))
     print(
         json.dumps(
             {

@@ -1,7 +1,9 @@
 """The replay: exact on cases that can be worked out by hand, the same every time, and right in its accounts."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -126,3 +128,16 @@ def test_a_file_that_is_no_trace_is_refused(tmp_path: Path, text: str, says: str
         read_trace(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="no policy"):
         policy_named("best", model=MODEL, workers=1, seed=0, weights=KvWeights())
+
+
+def test_the_replay_draws_a_curve_for_each_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace, picture = tmp_path / "t.jsonl", tmp_path / "p.svg"
+    lines = [{"timestamp": i * 100, "input_length": 2000, "output_length": 3, "hash_ids": [i]} for i in range(50)]
+    trace.write_text("\n".join(json.dumps(line) for line in lines))
+    asked = ["replay", "--trace", str(trace), "--policy", "kv,round-robin", "--plot", str(picture)]
+    assert run(asked, program="t") == 0
+    drawn = ElementTree.parse(picture).getroot()
+    curves = drawn.findall("{http://www.w3.org/2000/svg}polyline")
+    heights = [[float(point.split(",")[1]) for point in curve.attrib["points"].split()] for curve in curves]
+    assert [points == sorted(points, reverse=True) for points in heights] == [True, True], "shares only grow"
+    assert {text.text for text in drawn.iter()} >= {"kv", "round-robin"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from tandem.cli.bench_plot import first_tokens_svg
 from tandem.cli.bench_policies import POLICIES, policy_named
 from tandem.cli.table import table
 from tandem.errors import ConfigError
@@ -49,6 +50,9 @@ def replay(options: argparse.Namespace) -> int:
         policy = policy_named(name, model=model, workers=options.workers, seed=options.seed, weights=weights)
         with progress(name, requests, quiet=options.json) as arrived:
             reports[name] = play(requests, policy, Stage(workers=options.workers, model=model), progress=arrived)
+    if options.plot is not None:
+        title = f"{options.trace.name}: {len(requests)} requests, {options.workers} workers"
+        options.plot.write_text(first_tokens_svg({name: report.ttft_s for name, report in reports.items()}, title))
     if options.json:
         found = {name: msgspec.structs.replace(report, ttft_s=[]) for name, report in reports.items()}
         print(json.dumps({"pooled_hit_rate": pooled, "policies": msgspec.to_builtins(found)}))
@@ -123,6 +127,7 @@ def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     add("--block-size", type=_positive, default=model.block_size_tokens, help="tokens per block id of the trace")
     add("--overlap-weight", type=float, default=KvWeights().overlap_weight, help="of the kv policy")
     add("--temperature", type=float, default=KvWeights().temperature, help="of the kv policy")
+    add("--plot", type=Path, metavar="FILE.svg", help="draw how soon first tokens came under each policy")
     add("--json", action="store_true", help="print JSON")
 
 
