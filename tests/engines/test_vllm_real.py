@@ -27,6 +27,7 @@ MODEL = str(Path(__file__).parents[2] / "models" / "tiny-qwen3")
 
 _ZYGOTE = """
 import asyncio, dataclasses, json, os, sys
+import msgspec
 from tandem.engines.vllm.process import preload
 preload()
 threads = len(os.listdir("/proc/self/task"))
@@ -144,6 +145,35 @@ asyncio.run(main())
     for folder, names in before.items():
         new = set(os.listdir(folder)) - names
         assert not [name for name in new if "vllm" in name or "tandem-engine" in name], folder
+
+
+def test_ranks_of_a_data_parallel_engine_are_chosen_and_tell_of_their_own_blocks(zygote: Zygote) -> None:
+    body = """
+async def main():
+    engine = VllmEngine(spec(roles=(), data_parallel_size=2))
+    facts = await engine.load()
+    stored, cached = [], []
+    async def follow():
+        async for batch in engine.kv_events():
+            stored.extend((batch.dp_rank, len(event.engine_block_hashes)) for event in batch.events)
+    following = asyncio.create_task(follow())
+    prompt = a_prompt(100)
+    for rank in (1, 1, 0, 1):
+        request = msgspec.structs.replace(a_request(prompt, max_tokens=2), dp_rank=rank)
+        outputs = [output async for output in engine.generate(request)]
+        cached.append(outputs[0].cached_tokens)
+    while len(stored) < 2:
+        await asyncio.sleep(0.05)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    say(ranks=facts.data_parallel_size, cached=cached, stored=stored)
+    await engine.aclose()
+asyncio.run(main())
+"""
+    found = zygote.run(body)
+    assert found["ranks"] == 2
+    assert found["cached"] == [0, 96, 0, 96], "a rank has its own cache, and the request's rank is obeyed"
+    assert found["stored"] == [[1, 3], [0, 3]]
 
 
 def test_an_engine_dies_with_its_worker_also_on_sigkill(zygote: Zygote) -> None:

@@ -17,7 +17,7 @@ from tandem.errors import EngineFailed, InstanceLost, KvTransferFailed, Overload
 from tandem.observe import metrics
 from tandem.processor.generate import Generator
 from tandem.processor.model import TextModel
-from tandem.processor.rules import about_field, after_loss, continued, replay_note
+from tandem.processor.rules import about_field, addressed, after_loss, continued, replay_note
 from tandem.processor.service import Processor
 
 TEXT = "One two three four five six seven."
@@ -218,14 +218,19 @@ def test_what_a_loss_means(
 
 def test_what_is_asked_of_the_next_instance() -> None:
     sampling = Sampling(max_tokens=10, min_tokens=4, prompt_logprobs=1, grammar=Grammar(kind="json_object"))
-    request = GenerateRequest(
-        request_id="r", model="m", prompt_token_ids=[1, 2], sampling=sampling, priority=3, prefill_hint="p1"
-    )
+    request = GenerateRequest(request_id="r", model="m", prompt_token_ids=[1, 2], sampling=sampling, priority=3)
     again = continued(request, [7, 8, 9], "r.2")
     assert (again.prompt_token_ids, again.replayed_tokens) == ([1, 2, 7, 8, 9], 3)
     assert (again.sampling.max_tokens, again.sampling.min_tokens, again.sampling.prompt_logprobs) == (7, 1, None)
-    assert (again.priority, again.prefill_hint) == (3, None)
+    assert again.priority == 3
     assert continued(request, [], "r.2") == msgspec.structs.replace(request, request_id="r.2")
+
+
+def test_a_request_carries_what_the_latest_choice_named_and_nothing_of_an_earlier_one() -> None:
+    request = GenerateRequest(request_id="r", model="m", prompt_token_ids=[1], sampling=Sampling(max_tokens=1))
+    first = addressed(request, RouteChoice(instance_id="a", rule="kv", dp_rank=1, prefill_hint="p1"))
+    assert (first.dp_rank, first.prefill_hint) == (1, "p1")
+    assert addressed(first, RouteChoice(instance_id="b", rule="kv")) == request
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,8 @@ def blocks(start: int, count: int = 20) -> Hashes:
     return np.arange(start, start + count, dtype=np.uint64)
 
 
-def send(pool: WorkerPool, request_id: str, names: Hashes, now: float, *, to: str = "ab", pinned: str = "") -> Decision:
-    request = RouteRequest(
-        request_id=request_id, candidates=list(to), token_ids=[0] * (len(names) * BLOCK), pinned=pinned or None
-    )
+def send(pool: WorkerPool, request_id: str, names: Hashes, now: float, *, to: str = "ab") -> Decision:
+    request = RouteRequest(request_id=request_id, candidates=list(to), token_ids=[0] * (len(names) * BLOCK))
     return pool.choose(request, names, now=now, draw=0.0)
 
 
@@ -91,13 +89,6 @@ def test_a_worker_that_nobody_described_can_still_be_chosen() -> None:
     pool.prefilled("1", 0.0)
     pool.finished("1", 0.0)
     assert pool.open_requests() == 0
-
-
-def test_a_pin_is_obeyed_whatever_it_costs() -> None:
-    pool = a_pool("a", "b")
-    stored(pool, "a", blocks(1))
-    assert send(pool, "1", blocks(1), 0.0, pinned="b").choice.instance_id == "b"
-    assert send(pool, "2", blocks(1), 0.0, pinned="z").choice.instance_id == "a", "nobody of that name: as usual"
 
 
 def test_other_routers_loads_count() -> None:

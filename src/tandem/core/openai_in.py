@@ -87,6 +87,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether somebody counts what it costs: the processor then says `Spent`, first and last."""
     session_id: str | None = None
     """What the caller says in `x-session-id`: routers may keep a session's requests on one instance."""
+    instance_id: str | None = None
+    """The decode worker that a caller who may name one has named: nobody else answers."""
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -72,6 +72,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """Requests with different salts never share KV blocks."""
     prefill_hint: str | None = None
     """Instance id of the prefill worker whose cache fits best, if a router has found one."""
+    dp_rank: int | None = None
+    """Data-parallel rank of the decode worker's engine that the router chose; None: the engine balances by itself."""
     replayed_tokens: int = 0
     """How many tokens at the prompt's end are output already sent, by a decode worker that was lost."""
 

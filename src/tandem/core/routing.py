@@ -17,8 +17,6 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cache_salt: str | None = None
     session_id: str | None = None
     """Requests of one session may be kept on one instance, if the router's settings say so."""
-    pinned: str | None = None
-    """Instance that an administrator has named: taken if it is a candidate, whatever it costs."""
 
 
 class CandidateScore(msgspec.Struct, frozen=True, array_like=True):

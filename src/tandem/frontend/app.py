@@ -114,6 +114,8 @@ class FrontDoor:
             if match.route.needs_key:
                 exchange.key = self._guard.key_of(headers)
             if match.route.counts:
+                if (named := self._guard.instance_of(headers, exchange.key)) is not None:
+                    exchange.origin = origin = msgspec.structs.replace(origin, instance_id=named)
                 ticket = self._guard.enter(request_id, exchange.key, headers, response.add_header)
                 if ticket.metered:
                     exchange.origin = msgspec.structs.replace(origin, metered=True)

@@ -39,6 +39,7 @@ STATUSES: Final[dict[str, Status]] = {
     "internal": Status(500, "server_error", "internal"),
     # What only HTTP knows:
     "unauthorized": Status(401, "authentication_error", "invalid_api_key"),
+    "forbidden": Status(403, "permission_error", "forbidden"),
     "not_found": Status(404, "invalid_request_error", "not_found"),
     "method_not_allowed": Status(405, "invalid_request_error", "method_not_allowed"),
     "head_timeout": Status(408, "timeout_error", "head_timeout"),

@@ -13,8 +13,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
-import msgspec
-
 from tandem.core.cards import InstanceCard
 from tandem.core.openai_in import Origin
 from tandem.core.request import STEP, GenerateOutput, GenerateRequest, Step, expanded
@@ -26,7 +24,7 @@ from tandem.processor.lane import Lane, OpenLane
 from tandem.processor.merge import merged
 from tandem.processor.pieces import Piece, SequenceText
 from tandem.processor.ports import Call, Router
-from tandem.processor.rules import about_field, after_loss, continued, explained, replay_note
+from tandem.processor.rules import about_field, addressed, after_loss, continued, explained, replay_note
 from tandem.processor.serving import ServedModel, ServedModels
 
 _log = logging.getLogger(__name__)
@@ -114,10 +112,9 @@ class Generator:
                 cards = self._models.candidates(model)
                 if not cards:
                     raise Unavailable(f"no decode worker serves {model.name} at the moment")
-                card, hint = await self._choose(origin, prompt.route_id, prompt, cards)
+                card, choice = await self._choose(origin, prompt.route_id, prompt, cards)
                 for sequence in prompt.sequences:
-                    if hint is not None:
-                        sequence.request = msgspec.structs.replace(sequence.request, prefill_hint=hint)
+                    sequence.request = addressed(sequence.request, choice)
                     runs.append(self._sequence(origin, model, prompt, sequence, card, lane))
             metrics.REQUEST_QUEUE_SECONDS.observe(max(0.0, self._wall_clock() - origin.accepted_at))
             async with aclosing(merged(runs)) as stream:
@@ -218,9 +215,13 @@ class Generator:
 
     async def _choose(
         self, origin: Origin, route_id: str, prompt: Prompt, cards: list[InstanceCard], sequences: int | None = None
-    ) -> tuple[InstanceCard, str | None]:
-        """An instance for a prompt, and the prefill instance that the router hints at."""
+    ) -> tuple[InstanceCard, RouteChoice]:
+        """An instance for a prompt, and what the router said."""
         count = len(prompt.sequences) if sequences is None else sequences
+        if origin.instance_id is not None:
+            cards = [card for card in cards if card.instance_id == origin.instance_id]
+            if not cards:
+                raise Unavailable(f"instance {origin.instance_id[:64]} does not serve this request now")
         ask = RouteRequest(
             request_id=route_id,
             candidates=[card.instance_id for card in cards],
@@ -240,7 +241,7 @@ class Generator:
             sequences=count,
             **explained(choice),
         )
-        return next(card for card in cards if card.instance_id == choice.instance_id), choice.prefill_hint
+        return next(card for card in cards if card.instance_id == choice.instance_id), choice
 
     async def _asked(self, ask: RouteRequest) -> RouteChoice:
         """The router's choice, or any candidate when it has none: a request does not wait for an optimisation."""
@@ -295,11 +296,9 @@ class Generator:
             cards = await self._models.candidates_later(model, without=without, timeout_s=wait_s)
         if not cards:
             raise error
-        again, hint = await self._choose(origin, _reroute_id(sequence), prompt, cards, 1)
+        again, choice = await self._choose(origin, _reroute_id(sequence), prompt, cards, 1)
         engine_id = f"{sequence.request.request_id}.{sequence.reroutes + 1}"
-        request = continued(sequence.request, sequence.sent, engine_id)
-        if hint is not None:
-            request = msgspec.structs.replace(request, prefill_hint=hint)
+        request = addressed(continued(sequence.request, sequence.sent, engine_id), choice)
         kind = "replayed" if sequence.sent else "rerouted"
         metrics.RECOVERIES.labels(kind).inc()
         self._stories.add(

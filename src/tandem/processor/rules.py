@@ -69,8 +69,14 @@ def continued(request: GenerateRequest, sent: Sequence[int], engine_request_id: 
         prompt_token_ids=[*request.prompt_token_ids, *sent],
         sampling=sampling,
         replayed_tokens=len(sent),
-        prefill_hint=None,
     )
+
+
+def addressed(request: GenerateRequest, choice: RouteChoice) -> GenerateRequest:
+    """The request as the chosen instance gets it: with the rank and the prefill instance that the router named."""
+    if (request.prefill_hint, request.dp_rank) == (choice.prefill_hint, choice.dp_rank):
+        return request
+    return msgspec.structs.replace(request, prefill_hint=choice.prefill_hint, dp_rank=choice.dp_rank)
 
 
 def explained(choice: RouteChoice) -> dict[str, Any]:

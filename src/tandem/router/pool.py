@@ -213,8 +213,6 @@ class WorkerPool:
         candidates = [self._candidate(t, matches, prompt, usual, now) for t in targets]
         known = {target[0] for target in targets}
         candidates += [self.loads.candidate(i, now) for i in sorted(offered - known)]
-        if request.pinned in offered:
-            candidates = [c for c in candidates if c.instance_id == request.pinned]
         ask = Ask(
             request=request,
             last=self._last,

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import msgspec
+
 from tandem.core.handoff import Handoff, PrefillJob
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.disagg.queue import PrefillQueue
@@ -136,7 +138,7 @@ class RemoteRun:
         deadline = time.time() + max(0.0, self._give_up_at - time.monotonic())
         self._job = PrefillJob(
             job_id=self._session.job_id,
-            request=rest,
+            request=msgspec.structs.replace(rest, dp_rank=None),  # that is ours, not the prefill engine's
             attempt=attempt,
             decode_instance=self._parts.identity.instance_id,
             decode_address=self._parts.identity.address,

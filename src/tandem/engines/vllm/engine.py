@@ -24,7 +24,7 @@ from tandem.core.request import GenerateOutput, GenerateRequest, Sampling
 from tandem.engines.handoffs import HandoffCheck
 from tandem.engines.ports import EngineCapabilities, EngineLoad, EngineSpec, TransferTotals
 from tandem.engines.vllm.args import check_engine_keys
-from tandem.engines.vllm.events import read_events
+from tandem.engines.vllm.events import EVENTS, REPLAY, read_events
 from tandem.engines.vllm.failures import translated
 from tandem.engines.vllm.loading import ENGINE, LoadedEngine, load_engine
 from tandem.engines.vllm.outputs import OutputMapper, first_token_of, sampling_params
@@ -193,8 +193,8 @@ class VllmEngine:
     async def kv_events(self) -> AsyncGenerator[KvEventBatch, None]:
         if not self._engine.has_events:
             return
-        home = self._engine.home
-        async with contextlib.aclosing(read_events(home.socket("events"), home.socket("replay"))) as batches:
+        home, ranks = self._engine.home, self.facts.data_parallel_size
+        async with contextlib.aclosing(read_events(home.socket(EVENTS), home.socket(REPLAY), ranks=ranks)) as batches:
             async for batch in batches:
                 yield batch
 
@@ -253,6 +253,8 @@ class VllmEngine:
         if request.cache_salt is not None:
             prompt["cache_salt"] = request.cache_salt
         options = {"priority": request.priority} if self._engine.by_priority else {}
+        if request.dp_rank is not None and self.facts.data_parallel_size > 1:
+            options["data_parallel_rank"] = request.dp_rank
         self._active.add(number)
         self._unstarted[number] = request.prompt_tokens
         queue, finished = None, False

@@ -6,6 +6,7 @@ map with a `type`, or in older versions an array that begins with it.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -24,6 +25,11 @@ _STORED = (
 )
 _REMOVED = ("block_hashes", "medium")
 _TIERS = {"GPU": "gpu", "CPU": "host", "STORAGE": "disk", "FS": "disk", "OBJ": "remote"}
+EVENTS = "inproc-events"
+REPLAY = "inproc-replay"
+"""Names of the sockets. vLLM adds a rank to addresses that hold the word `inproc`, and to TCP ports; to no others."""
+_WAITING = 64
+"""Batches read and not taken yet."""
 _REPLAY_S = 1.0
 """Longest wait for a replayed batch."""
 _SETTLE_S = 0.3
@@ -89,12 +95,39 @@ def _salt(found: dict[str, Any]) -> str | None:
     return None
 
 
-async def read_events(endpoint: str, replay_endpoint: str) -> AsyncGenerator[KvEventBatch, None]:
-    """All batches of one rank that the engine still has, then each new one, in order."""
-    import zmq
+async def read_events(endpoint: str, replay_endpoint: str, *, ranks: int = 1) -> AsyncGenerator[KvEventBatch, None]:
+    """All batches that the engine still has, then each new one; in order within each data-parallel rank."""
     import zmq.asyncio
 
     context = zmq.asyncio.Context()
+    found: asyncio.Queue[KvEventBatch | Exception] = asyncio.Queue(_WAITING)
+
+    async def read(rank: int) -> None:
+        suffix = f"_dp{rank}" if rank else ""
+        try:
+            async with aclosing(_read_rank(context, endpoint + suffix, replay_endpoint + suffix)) as batches:
+                async for batch in batches:
+                    await found.put(batch)
+        except Exception as error:  # for the reader, who raises it
+            await found.put(error)
+
+    readers = [asyncio.create_task(read(rank)) for rank in range(ranks)]
+    try:
+        while True:
+            batch = await found.get()
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+        context.destroy(linger=0)
+
+
+async def _read_rank(context: Any, endpoint: str, replay_endpoint: str) -> AsyncGenerator[KvEventBatch, None]:
+    import zmq
+
     socket = context.socket(zmq.SUB)
     socket.set_hwm(0)
     socket.subscribe(b"")
@@ -118,7 +151,7 @@ async def read_events(endpoint: str, replay_endpoint: str) -> AsyncGenerator[KvE
                 yield decoder.decode(seq, payload)
                 next_seq = seq + 1
     finally:
-        context.destroy(linger=0)
+        socket.close(linger=0)
 
 
 async def _replay(context: Any, endpoint: str, start: int) -> AsyncIterator[tuple[int, bytes]]:

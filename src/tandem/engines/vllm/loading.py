@@ -11,6 +11,7 @@ from tandem.core.cards import EngineFacts
 from tandem.engines.ports import EngineSpec
 from tandem.engines.registry import missing_library
 from tandem.engines.vllm.args import engine_args, parse
+from tandem.engines.vllm.events import EVENTS, REPLAY
 from tandem.engines.vllm.grammar_guard import GrammarGuard
 from tandem.engines.vllm.home import EngineHome
 from tandem.engines.vllm.process import (
@@ -119,14 +120,11 @@ def _add_events(values: dict[str, Any], home: EngineHome, notices: list[str]) ->
         notices.append("kv-events-config is left out: events are read on a private socket and published on the bus")
     if str(values.get("enable_prefix_caching", True)).lower() in ("false", "0", "no"):
         return False
-    if int(values.get("data_parallel_size", 1)) > 1:
-        notices.append("KV events are off: they are not gathered from data-parallel ranks yet")
-        return False
     values["kv_events_config"] = {
         "enable_kv_cache_events": True,
         "publisher": "zmq",
-        "endpoint": home.socket("events"),
-        "replay_endpoint": home.socket("replay"),
+        "endpoint": home.socket(EVENTS),
+        "replay_endpoint": home.socket(REPLAY),
     }
     return True
 

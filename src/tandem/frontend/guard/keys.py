@@ -42,6 +42,8 @@ class KeyEntry(
     tokens_per_day: Limit | None = None
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
     """Of its requests, unless they say otherwise; and the most urgent that they may say. Smaller is more urgent."""
+    may_choose_instance: bool = False
+    """Whether its requests may name the decode worker that answers them, by `x-tandem-instance`: for administrators."""
     models: tuple[str, ...] = ()
     """Models that it may ask for; empty: every one."""
 

@@ -19,6 +19,9 @@ from tandem.observe import metrics
 Reply = TypeVar("Reply")
 
 
+INSTANCE_HEADER = b"x-tandem-instance"
+
+
 class Guard:
     """Who may come in, and with how much."""
 
@@ -49,6 +52,15 @@ class Guard:
             if entry.name == name:
                 return entry
         raise HttpFault("unauthorized", f"the API key {name!r} is not valid any more")
+
+    def instance_of(self, headers: Mapping[bytes, bytes], key: KeyEntry | None) -> str | None:
+        """The decode worker that a request names. Raises `HttpFault` when its key does not allow that."""
+        named = headers.get(INSTANCE_HEADER)
+        if named is None:
+            return None
+        if key is None or not key.may_choose_instance:
+            raise HttpFault("forbidden", "x-tandem-instance needs a key with may-choose-instance: true")
+        return named.decode("latin-1")
 
     def enter(
         self, request_id: str, key: KeyEntry | None, headers: Mapping[bytes, bytes], tell: Callable[[str, str], None]
