@@ -112,9 +112,9 @@ class ZygoteClient:
         match msgspec.msgpack.decode(data, type=Report):
             case Forked(job, pid):
                 self._exits[pid] = asyncio.get_running_loop().create_future()
-                self._forked.pop(job).set_result(pid)
+                _settle(self._forked.pop(job), pid)
             case Exited(pid, status):
-                self._exits.pop(pid).set_result(status)
+                _settle(self._exits.pop(pid), status)
             case Preloaded() as preloaded if self._on_preloaded:
                 self._on_preloaded(preloaded)
 
@@ -126,13 +126,23 @@ class ZygoteClient:
         self._socket.close()
         self._socket = None
         for forked in self._forked.values():
-            forked.set_exception(Unavailable("the zygote died"))
+            _settle(forked, Unavailable("the zygote died"))
         for pid, exited in self._exits.items():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # the kernel has killed it; what it had started is left to us
-            exited.set_result(-signal.SIGKILL)
+            _settle(exited, -signal.SIGKILL)
         self._forked.clear()
         self._exits.clear()
+
+
+def _settle(future: asyncio.Future[int], outcome: int | Unavailable) -> None:
+    """Unless whoever waited has been cancelled."""
+    if future.done():
+        return
+    if isinstance(outcome, Unavailable):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 class Running:
