@@ -14,6 +14,7 @@ from tests.processor.fakes import Answer, House, a_house
 from tandem.frontend.answering import DoorOptions
 from tandem.frontend.app import FrontDoor
 from tandem.frontend.batches.service import BatchOptions
+from tandem.frontend.guard.cors import Cors
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.service import Guard
 from tandem.frontend.server import DoorServer
@@ -59,13 +60,20 @@ async def door(text_model: TextModel) -> AsyncIterator[OpenDoor]:
         *answers: Answer,
         door_options: DoorOptions | None = None,
         keys: Keys | None = None,
+        cors: Cors | None = None,
         batches: BatchOptions | None = None,
         wall_clock: Callable[[], float] = time.time,
         **options: Any,
     ) -> Door:
         house = await a_house(text_model, *answers, **options)
         app = FrontDoor(
-            house.processor, house.stories, door_options, guard=Guard(keys), batches=batches, wall_clock=wall_clock
+            house.processor,
+            house.stories,
+            door_options,
+            guard=Guard(keys, limits=(door_options or DoorOptions()).limits),
+            cors=cors,
+            batches=batches,
+            wall_clock=wall_clock,
         )
         server = DoorServer(app, host="127.0.0.1", port=0, drain_timeout_s=1)
         await server.open()

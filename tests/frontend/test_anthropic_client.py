@@ -16,6 +16,7 @@ from tandem.errors import EngineFailed, Overloaded, ServingError
 from tandem.frontend.answering import DoorOptions
 from tandem.frontend.guard.keyring import Keys
 from tandem.processor.model import TextModel
+from tandem.settings import LimitSettings
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 WEATHER: Any = {
@@ -275,7 +276,7 @@ async def test_bad_fields_are_named_in_anthropics_form(door: OpenDoor) -> None:
 
 
 async def test_errors_raise_what_the_client_calls_them(door: OpenDoor, text_model: TextModel) -> None:
-    one = await door(saying(text_model, "x"), door_options=DoorOptions(max_body_bytes=10_000))
+    one = await door(saying(text_model, "x"), door_options=DoorOptions(limits=LimitSettings(max_body_bytes=10_000)))
 
     def failing(error: ServingError) -> Any:
         async def fails(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:

@@ -14,6 +14,7 @@ from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.frontend.answering import DoorOptions
 from tandem.observe import metrics
 from tandem.processor.model import TextModel
+from tandem.settings import LimitSettings
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HI: Any = [{"role": "user", "content": "Hi"}]
@@ -193,7 +194,7 @@ async def test_the_clients_text_is_not_repeated_in_errors(door: OpenDoor) -> Non
 
 
 async def test_a_body_over_the_limit_gets_413_with_and_without_its_length(door: OpenDoor) -> None:
-    one = await door(never, door_options=DoorOptions(max_body_bytes=1000))
+    one = await door(never, door_options=DoorOptions(limits=LimitSettings(max_body_bytes=1000)))
 
     async def parts() -> AsyncGenerator[bytes, None]:
         for _ in range(40):

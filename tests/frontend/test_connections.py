@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -249,4 +250,36 @@ async def test_pieces_are_written_at_once_until_the_client_falls_behind() -> Non
             await reader.readexactly(length + 2)
     assert size == written + len(b"end")
     writer.close()
+    await server.aclose()
+
+
+async def test_a_client_that_never_reads_is_cut_and_others_are_not() -> None:
+    gone, written = asyncio.Event(), 0
+
+    async def flood(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal written
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] == "/quick":
+            await send({"type": "http.response.body", "body": b"quick"})
+            return
+        while not scope["extensions"][EXTENSION].disconnected:
+            await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
+            written += 65536
+            await asyncio.sleep(0)
+        gone.set()
+
+    server = DoorServer(flood, host="127.0.0.1", port=0, drain_timeout_s=1, head_limits=HeadLimits(send_timeout_s=0.3))
+    await server.open()
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", server.port))
+    deaf.sendall(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert b"quick" in await reader.readuntil(b"quick")
+        await gone.wait()
+    assert written < 16 << 20, "what it does not read is bounded"
+    writer.close()
+    deaf.close()
     await server.aclose()

@@ -15,6 +15,7 @@ from tandem.errors import EngineFailed, ServingError
 from tandem.frontend.answering import DoorOptions
 from tandem.observe import metrics
 from tandem.processor.model import TextModel
+from tandem.settings import LimitSettings
 
 CHAT = "/v1/chat/completions"
 HI = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
@@ -164,7 +165,7 @@ async def test_a_client_that_does_not_read_stops_its_own_stream_only(door: OpenD
 
 
 async def test_more_than_max_inflight_gets_429_and_retry_after(door: OpenDoor) -> None:
-    one = await door(silent, door_options=DoorOptions(max_inflight=1))
+    one = await door(silent, door_options=DoorOptions(limits=LimitSettings(max_inflight=1)))
     _, writer = await raw(one, HI)
     async with asyncio.timeout(5):
         while not one.app.running:
@@ -176,7 +177,7 @@ async def test_more_than_max_inflight_gets_429_and_retry_after(door: OpenDoor) -
 
 
 async def test_a_body_that_is_still_coming_holds_a_place(door: OpenDoor, text_model: TextModel) -> None:
-    one = await door(saying(text_model, "x"), door_options=DoorOptions(max_inflight=1))
+    one = await door(saying(text_model, "x"), door_options=DoorOptions(limits=LimitSettings(max_inflight=1)))
     _, writer = await asyncio.open_connection("127.0.0.1", one.server.port)
     writer.write(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{" % CHAT.encode())
     async with asyncio.timeout(5):
@@ -190,7 +191,7 @@ async def test_a_body_that_is_still_coming_holds_a_place(door: OpenDoor, text_mo
 
 
 async def test_a_body_that_does_not_come_gets_408(door: OpenDoor) -> None:
-    one = await door(silent, door_options=DoorOptions(body_timeout_s=0.05))
+    one = await door(silent, door_options=DoorOptions(limits=LimitSettings(body_timeout_s=0.05)))
     reader, writer = await asyncio.open_connection("127.0.0.1", one.server.port)
     writer.write(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{" % CHAT.encode())
     assert (await reader.readline()).startswith(b"HTTP/1.1 408")

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest
 from tandem.core.openai_out import ChatChunk, ChatCompletion, Completion
-from tandem.errors import Cancelled, DeadlineExceeded, Overloaded
+from tandem.errors import Cancelled, DeadlineExceeded
 from tandem.frontend.bodies import Decoder, read_body
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.ports import Answers
@@ -17,6 +17,7 @@ from tandem.frontend.responses import Response
 from tandem.frontend.routes import Route
 from tandem.observe import metrics, stages
 from tandem.observe.stories import Stories
+from tandem.settings import LimitSettings
 
 _GRACE_S: Final = 5.0
 """The call of the worker ends at the deadline; this much later so does a client that does not read."""
@@ -26,11 +27,7 @@ _GRACE_S: Final = 5.0
 class DoorOptions:
     """Limits of the front door."""
 
-    max_body_bytes: int = 16 * 1024 * 1024
-    body_timeout_s: float = 60.0
-    """For a whole body to come in."""
-    max_inflight: int = 1024
-    """Requests read and served at once; more get 429."""
+    limits: LimitSettings = field(default_factory=LimitSettings)
     request_timeout_s: float = 600.0
     """Life of a request."""
     access_log: bool = False
@@ -43,8 +40,8 @@ class Answering:
         self._processor = processor
         self._stories = stories
         self._options = options
-        self._chat = Decoder(ChatRequest)
-        self._completion = Decoder(CompletionRequest)
+        self._chat = Decoder(ChatRequest, options.limits)
+        self._completion = Decoder(CompletionRequest, options.limits)
         self.running = 0
         """Requests being read or answered."""
 
@@ -87,11 +84,14 @@ class Answering:
             call = CompletionCall(exchange.origin, request)
             await self._answer(exchange, request, lambda: self._processor.complete(call, exchange.response.outlet))
 
+    @property
+    def limits(self) -> LimitSettings:
+        """What requests may have."""
+        return self._options.limits
+
     @contextmanager
     def place(self) -> Iterator[None]:
-        """One of `max_inflight` places, held from before the body is read: bodies take memory too."""
-        if self.running >= self._options.max_inflight:
-            raise Overloaded(f"{self.running} requests are being served; try again", retry_after_s=1.0)
+        """One of the places here, held from before the body is read: bodies take memory too. The guard lets in."""
         self.running += 1
         metrics.REQUESTS_RUNNING.inc()
         try:
@@ -107,8 +107,8 @@ class Answering:
         body = await read_body(
             exchange.receive,
             declared=int(declared) if declared.isdigit() else None,
-            limit=options.max_body_bytes,
-            timeout_s=options.body_timeout_s,
+            limit=options.limits.max_body_bytes,
+            timeout_s=options.limits.body_timeout_s,
         )
         return decoder.decode(body)
 

@@ -22,6 +22,7 @@ from tandem.frontend.answering import Answering, DoorOptions
 from tandem.frontend.anthropic.service import Messages
 from tandem.frontend.batches.service import Batches, BatchOptions
 from tandem.frontend.exchange import Exchange
+from tandem.frontend.guard.cors import Cors
 from tandem.frontend.guard.service import Guard
 from tandem.frontend.openai_responses.service import Responses
 from tandem.frontend.openapi.document import document
@@ -61,15 +62,17 @@ class FrontDoor:
         options: DoorOptions | None = None,
         *,
         guard: Guard | None = None,
+        cors: Cors | None = None,
         batches: BatchOptions | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._processor = processor
         self._options = options or DoorOptions()
-        self._guard = guard or Guard()
+        self.guard = guard or Guard(limits=self._options.limits)
+        self._cors = cors or Cors()
         self._wall_clock = wall_clock
         self._openapi: dict[str, Any] | None = None
-        answers = self._guard.before(processor)
+        answers = self.guard.before(processor)
         self._answering = Answering(answers, stories, self._options)
         messages = Messages(self._answering, answers)
         responses = Responses(self._answering, answers, wall_clock=wall_clock)
@@ -77,7 +80,7 @@ class FrontDoor:
         self.batches: Batches | None = None
         if batches is not None:
             self.batches = Batches(
-                self._answering, answers, responses, self._guard, stories, batches, wall_clock=wall_clock
+                self._answering, answers, responses, self.guard, stories, batches, wall_clock=wall_clock
             )
             routes += self.batches.routes()
         self.routes = RouteTable(routes)
@@ -107,16 +110,20 @@ class FrontDoor:
         match: Match | None = None
         code = None
         try:
+            for name, value in self._cors.answer(headers).items():
+                response.add_header(name, value)
+            if scope["method"] == "OPTIONS" and (told := self._preflight(exchange)) is not None:
+                return await response.empty(204, told)
             match = self.routes.find(scope["method"], exchange.path)
             exchange.params = match.params
             if (id_header := match.route.errors.id_header) is not None:
                 response.add_header(id_header, client_id or request_id)
             if match.route.needs_key:
-                exchange.key = self._guard.key_of(headers)
+                exchange.key = self.guard.key_of(headers)
             if match.route.counts:
-                if (named := self._guard.instance_of(headers, exchange.key)) is not None:
+                if (named := self.guard.instance_of(headers, exchange.key)) is not None:
                     exchange.origin = origin = msgspec.structs.replace(origin, instance_id=named)
-                ticket = self._guard.enter(request_id, exchange.key, headers, response.add_header)
+                ticket = self.guard.enter(request_id, exchange.key, headers, response.add_header, self.running)
                 if ticket.metered:
                     exchange.origin = msgspec.structs.replace(origin, metered=True)
             await match.route.handler(exchange)
@@ -129,7 +136,7 @@ class FrontDoor:
             _log.exception("frontend.bug request_id=%s route=%s", request_id, _label(match))
             await self._fail(exchange, ServingError("internal error; the log of this request id says more"), match)
         finally:
-            self._guard.leave(request_id)
+            self.guard.leave(request_id)
         if code is not None:
             metrics.REQUEST_ERRORS.labels(code).inc()
         if match is not None and match.route.counts:
@@ -147,6 +154,11 @@ class FrontDoor:
                 code,
                 self._wall_clock() - now,
             )
+
+    def _preflight(self, exchange: Exchange) -> dict[str, str] | None:
+        """The answer to a browser that asks whether it may ask; None where it may not, and for other requests."""
+        methods = self.routes.methods(exchange.path)
+        return self._cors.preflight(exchange.headers, methods) if methods else None
 
     async def _fail(self, exchange: Exchange, error: ServingError | HttpFault, match: Match | None) -> None:
         """The one place where an error becomes a status, or the last event of a stream."""
@@ -219,7 +231,7 @@ class FrontDoor:
     async def _get_openapi(self, exchange: Exchange) -> None:
         if self._openapi is None:
             # Reading the prose of every type takes long enough for streams to notice.
-            self._openapi = await asyncio.to_thread(document, self.routes.routes, keys=self._guard.keys_required)
+            self._openapi = await asyncio.to_thread(document, self.routes.routes, keys=self.guard.keys_required)
         await exchange.response.json(200, self._openapi)
 
     async def _get_models(self, exchange: Exchange) -> None:

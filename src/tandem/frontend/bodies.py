@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -11,9 +11,12 @@ from tandem.core.bounds import Bias
 from tandem.core.faults import field_fault
 from tandem.core.openai_in import REFUSED, hidden_hand_off, refused
 from tandem.errors import BodyTooLarge, Cancelled, RequestError
+from tandem.frontend.guard.bounds import check_bounds
+from tandem.frontend.guard.json_text import read_once
 from tandem.frontend.ports import Receive
 from tandem.frontend.statuses import HttpFault
 from tandem.observe import metrics
+from tandem.settings import LimitSettings
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -38,7 +41,6 @@ _OFTEN_IGNORED: Final = frozenset(
     }
 )
 """Fields that clients of other servers send: counted by name, so that the metric's labels are bounded."""
-_names: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _UNTOLD: Final = (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError)
 _STEP: Final = re.compile(r"(\w+)|\[(\d+)\]|(\[\.\.\.\])")
 
@@ -81,7 +83,8 @@ async def read_body(receive: Receive, *, declared: int | None, limit: int, timeo
 class Decoder:
     """Decodes bodies of one type."""
 
-    def __init__(self, body_type: type[Body]) -> None:
+    def __init__(self, body_type: type[Body], limits: LimitSettings | None = None) -> None:
+        self._limits = limits or LimitSettings()
         self._decoder = msgspec.json.Decoder(body_type)
         self._known = frozenset(field.encode_name for field in msgspec.structs.fields(body_type))
 
@@ -97,16 +100,17 @@ class Decoder:
             raise RequestError(f"the body is not JSON: {error}") from error
         except RecursionError as error:
             raise RequestError("the body is nested too deeply") from error
-        if unknown := _names.decode(body).keys() - self._known:
-            _refuse_or_count(unknown, body)
-        if _HAND_OFF in body and (place := hidden_hand_off(msgspec.json.decode(body))) is not None:
+        sent = read_once(body, max_depth=self._limits.max_json_depth)
+        if unknown := sent.keys() - self._known:
+            _refuse_or_count(unknown, sent)
+        check_bounds(sent, self._limits)
+        if _HAND_OFF in body and (place := hidden_hand_off(sent)) is not None:
             raise RequestError(f"{place} is not taken here: {REFUSED[_HAND_OFF.decode()]}", param=place)
         return request
 
 
-def _refuse_or_count(unknown: Set[str], body: bytes) -> None:
+def _refuse_or_count(unknown: Set[str], sent: Mapping[str, Any]) -> None:
     """Raises `RequestError` for a field that would change the answer; counts the others, which are ignored."""
-    sent = msgspec.json.decode(body)
     if (name := refused({name: sent[name] for name in unknown})) is not None:
         raise RequestError(f"{name} is not taken here: {REFUSED[name]}", param=name)
     for name in unknown - REFUSED.keys():

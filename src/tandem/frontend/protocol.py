@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from tandem.frontend.statuses import HttpFault, error_body, status_of
+from tandem.frontend.tls import Tls
 from tandem.observe import metrics
 
 EXTENSION: Final = "tandem.wire"
@@ -45,14 +46,21 @@ class HeadLimits:
     max_headers: int = 100
     timeout_s: float = 10.0
     """From a request's first byte (or the connection's opening) to the end of its headers; then 408."""
+    send_timeout_s: float = 60.0
+    """A client that has something to read and reads nothing for so long is cut off."""
 
 
 class DoorConfig(uvicorn.Config):
     """uvicorn's, with our limits."""
 
-    def __init__(self, *arguments: Any, head_limits: HeadLimits, **others: Any) -> None:
+    def __init__(self, *arguments: Any, head_limits: HeadLimits, tls: Tls | None, **others: Any) -> None:
         super().__init__(*arguments, **{**others, "http": DoorProtocol})
         self.head_limits = head_limits
+        self._tls = tls
+
+    def load(self) -> None:
+        super().load()
+        self.ssl = self._tls.context if self._tls else None
 
 
 class Wire(RequestResponseCycle):
@@ -117,6 +125,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._in_head = self._in_body = False
         """Which part of a request is being read."""
         self._late: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     # ── bytes in ─────────────────────────────────────────────────────────────────────────────────
 
@@ -291,12 +300,48 @@ class DoorProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    # ── bytes out ────────────────────────────────────────────────────────────────────────────────
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+
+    def timeout_keep_alive_handler(self) -> None:
+        # Closing waits until everything is read: a client that reads nothing would keep its connection for ever.
+        if not self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _watch_reader(self) -> None:
+        """Look again after a while whether the client has read anything."""
+        left = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(self._limits.send_timeout_s, self._on_unread, left)
+
+    def _stop_watching(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _on_unread(self, left_then: int) -> None:
+        if self.transport.get_write_buffer_size() < left_then:
+            self._watch_reader()
+            return
+        self._unread = None
+        metrics.SLOW_READERS.inc()
+        self.transport.abort()
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._over = True
         self._in_time()
+        self._stop_watching()
         self._unset_keepalive_if_required()
         self._tell_gone()
 

@@ -57,6 +57,12 @@ class Response:
         await self._send({"type": "http.response.body", "body": data})
         self.complete = True
 
+    async def empty(self, status: int, headers: Mapping[str, str]) -> None:
+        """A response without a body."""
+        await self._start(status, headers)
+        await self._send({"type": "http.response.body", "body": b""})
+        self.complete = True
+
     async def event(self, body: Any) -> None:
         """One event of a stream. Waits while the client reads too slowly: the stream behind it waits too."""
         await self._part(b"data: %b\n\n" % encode(body))

@@ -107,6 +107,12 @@ class RouteTable:
                 assert route.method not in matches, route
                 matches[route.method] = Match(route, _NOTHING)
 
+    def methods(self, path: str) -> list[str]:
+        """What may be asked of `path`; empty where nothing is."""
+        if (here := self._plain.get(path)) is not None:
+            return list(here)
+        return next((list(methods) for pattern, methods in self._patterns.values() if pattern.fullmatch(path)), [])
+
     def find(self, method: str, path: str) -> Match:
         """Who answers `method` at `path` (decoded). GET also answers HEAD.
 

@@ -16,6 +16,7 @@ import uvicorn
 from tandem.errors import ConfigError
 from tandem.frontend.port import let_reuse, take, unusable
 from tandem.frontend.protocol import DoorConfig, HeadLimits
+from tandem.frontend.tls import Tls
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 2048
@@ -65,7 +66,9 @@ class DoorServer:
         port: int = 8000,
         drain_timeout_s: float = 30.0,
         head_limits: HeadLimits | None = None,
+        tls: Tls | None = None,
     ) -> None:
+        self._tls = tls
         self._app = app
         self._head_limits = head_limits or HeadLimits()
         self._host = host
@@ -96,6 +99,7 @@ class DoorServer:
         config = DoorConfig(
             cast("uvicorn._types.ASGIApplication", self._app),
             head_limits=self._head_limits,
+            tls=self._tls,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -9,7 +9,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tandem.core.openai_in import ChatCall, CompletionCall
@@ -31,7 +30,14 @@ from tandem.graph.declare import (
     wait_dead,
 )
 from tandem.graph.engine_services import model_location
-from tandem.settings import BatchSettings, FrontendSettings, GuardSettings, ProcessorSettings, RouterSettings
+from tandem.settings import (
+    BatchSettings,
+    FrontendSettings,
+    GuardSettings,
+    LimitSettings,
+    ProcessorSettings,
+    RouterSettings,
+)
 
 if TYPE_CHECKING:  # asyncio takes a quarter of the time that `--dry-run` has
     from tandem.graph.tasks import Tasks
@@ -224,8 +230,11 @@ class FrontendService(Linkable):
         """A busy port is told at once."""
         from tandem.frontend.protocol import HeadLimits
         from tandem.frontend.server import DoorServer
+        from tandem.graph import front_door
 
         self.settings: FrontendSettings = dynamo_context["settings"][FrontendSettings]
+        self.limits: LimitSettings = dynamo_context["settings"][LimitSettings]
+        self.guarding: GuardSettings = dynamo_context["settings"][GuardSettings]
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await self.door(scope, receive, send)
@@ -235,7 +244,13 @@ class FrontendService(Linkable):
             host=self.settings.host,
             port=self.settings.port,
             drain_timeout_s=dynamo_context["drain_timeout_s"],
-            head_limits=HeadLimits(max_bytes=self.settings.max_header_bytes, timeout_s=self.settings.header_timeout_s),
+            head_limits=HeadLimits(
+                max_bytes=self.limits.max_header_bytes,
+                max_headers=self.limits.max_headers,
+                timeout_s=self.limits.header_timeout_s,
+                send_timeout_s=self.limits.send_timeout_s,
+            ),
+            tls=front_door.tls(self.guarding),
         )
         self.server.reserve()
         self.opened = False
@@ -245,16 +260,14 @@ class FrontendService(Linkable):
         """Build the application; the port opens when a request could first be answered."""
         from tandem.frontend.answering import DoorOptions
         from tandem.frontend.app import FrontDoor
-        from tandem.frontend.guard.keyring import Keys
+        from tandem.frontend.guard.cors import Cors
         from tandem.frontend.guard.service import Guard
+        from tandem.graph import front_door
 
-        guard: GuardSettings = dynamo_context["settings"][GuardSettings]
-        keys = Keys(
-            api_key=guard.api_key,
-            text=guard.api_keys,
-            file=Path(guard.api_keys_file) if guard.api_keys_file else None,
-        )
         self.tasks = new_tasks()
+        self.guard = Guard(front_door.keys(self.guarding), limits=self.limits)
+        component = dynamo_context["others"](ProcessorSettings).component
+        self.tasks.add("load reports", front_door.hear_loads(self.guard, dynamo_context["runtime"], component))
         if isinstance(self.processor, LocalClient):
             self.behind = self.processor.here.processor
         else:
@@ -266,12 +279,12 @@ class FrontendService(Linkable):
             self.behind,
             dynamo_context["stories"],
             DoorOptions(
-                max_body_bytes=self.settings.max_body_bytes,
-                max_inflight=self.settings.max_inflight,
+                limits=self.limits,
                 request_timeout_s=self.settings.request_timeout_s,
                 access_log=self.settings.access_log,
             ),
-            guard=Guard(keys),
+            guard=self.guard,
+            cors=Cors(self.guarding.cors_origins),
             batches=self._batch_options(),
         )
         if self.door.batches is not None:

@@ -14,6 +14,7 @@ from tandem.settings import (
     DisaggSettings,
     FrontendSettings,
     GuardSettings,
+    LimitSettings,
     ProcessorSettings,
     RouterSettings,
     WorkerSettings,
@@ -49,7 +50,7 @@ class Processor(ProcessorService):
     router = depends(Router)
 
 
-@service(settings=(FrontendSettings, GuardSettings, BatchSettings))
+@service(settings=(FrontendSettings, GuardSettings, LimitSettings, BatchSettings))
 class Frontend(FrontendService):
     """HTTP in, SSE out."""
 

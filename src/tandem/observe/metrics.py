@@ -200,6 +200,8 @@ KV_BLOCKS_CAPACITY = Gauge("tandem_kv_blocks_capacity", "KV blocks that the engi
 ENGINE_LOAD_SECONDS = Gauge("tandem_engine_load_seconds", "Time that the engine took to load.", place="worker")
 ENGINE_RESTARTS = Counter("tandem_engine_restarts_total", "Engines replaced after they died.")
 
+SLOW_READERS = Counter("tandem_slow_readers_total", "Connections cut because the client read nothing.")
+
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────
 KEY_REQUESTS = Counter("tandem_key_requests_total", "Requests for answers, by key and outcome.", "key", "outcome")
 KEY_TOKENS = Counter("tandem_key_tokens_total", "Tokens, prompt and output, of keys with a limit of tokens.", "key")

@@ -2,6 +2,7 @@
 
     front.py         Frontend, Processor, Router
     guard.py         who may come in at the Frontend
+    limits.py        how much one client may ask of it
     work.py          Worker, Disagg
     process.py       Supervisor, Planes
     service_args.py  ServiceArgs: how many of a service, and what each needs
@@ -19,6 +20,7 @@ room parses a setting.
 from tandem.settings.batches import BatchSettings
 from tandem.settings.front import FrontendSettings, ProcessorSettings, RouterSettings
 from tandem.settings.guard import GuardSettings
+from tandem.settings.limits import LimitSettings
 from tandem.settings.process import PlaneSettings, SupervisorSettings
 from tandem.settings.service_args import Resources, ServiceArgs
 from tandem.settings.work import DisaggSettings, WorkerSettings
@@ -28,6 +30,7 @@ __all__ = [
     "DisaggSettings",
     "FrontendSettings",
     "GuardSettings",
+    "LimitSettings",
     "PlaneSettings",
     "ProcessorSettings",
     "Resources",

@@ -25,19 +25,6 @@ class FrontendSettings:
     """`openai`: today's form (usage present, reasoning split off). `guide`: the deployment guide's
     (usage null, raw `<think>` in content, bare UUID ids)."""
 
-    max_body_bytes: int = 16 * 1024 * 1024
-    """Largest request body. Bytes; a larger one gets 413 before it is read. A 131k-token prompt is under 1 MB."""
-
-    max_header_bytes: int = 32 * 1024
-    """Largest request target and headers together. Bytes; larger ones get 431."""
-
-    header_timeout_s: float = 10.0
-    """How long the headers of a request may take to come, from their first byte on. Seconds; then 408."""
-
-    max_inflight: int = 1024
-    """Requests served at once; from there on 429 with Retry-After. Bounds memory: a request holds its body and a
-    stream."""
-
     request_timeout_s: float = 600.0
     """Longest life of a request. Seconds; a client may ask for less. Ten minutes cover 32k tokens at 60 tokens/s."""
 
@@ -51,12 +38,6 @@ class FrontendSettings:
             faults.append(f"port {self.port} is not between 0 and 65535")
         if self.endpoint.count(".") < 2:
             faults.append(f"endpoint {self.endpoint!r} is not namespace.component.endpoint")
-        if self.max_header_bytes < 1024:
-            faults.append("max-header-bytes must be at least 1024")
-        if self.header_timeout_s <= 0:
-            faults.append("header-timeout-s must be above 0")
-        if self.max_inflight < 1:
-            faults.append("max-inflight must be at least 1")
         return faults
 
 

@@ -20,6 +20,29 @@ class GuardSettings:
     api_keys: str | None = setting(None, env="TANDEM_API_KEYS", secret=True)
     """The text of such a file, where a file is awkward. Read once."""
 
+    cors_origins: tuple[str, ...] = ()
+    """Sites whose pages may ask from a browser, such as `https://chat.example.com`; `*` for every one. Default:
+    none."""
+
+    tls_cert: str | None = setting(None, env="TANDEM_TLS_CERT")
+    """PEM file of the front door's certificate and those between it and its authority. With it, the door speaks TLS
+    (1.2 and later) only. A changed file counts from the next connection on; open ones go on."""
+
+    tls_key: str | None = setting(None, env="TANDEM_TLS_KEY")
+    """PEM file of its private key, without a password."""
+
+    tls_client_ca: str | None = setting(None, env="TANDEM_TLS_CLIENT_CA")
+    """PEM file of authorities: only clients with a certificate of theirs get in. Default: no certificate is asked
+    for."""
+
     def check(self) -> list[str]:
         """What cannot work, in words."""
-        return ["api-key is empty: leave it out, or give one"] if self.api_key == "" else []
+        faults = ["api-key is empty: leave it out, or give one"] if self.api_key == "" else []
+        if (self.tls_cert is None) != (self.tls_key is None):
+            faults.append("tls-cert and tls-key belong together: give both, or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            faults.append("tls-client-ca needs tls-cert and tls-key")
+        for origin in self.cors_origins:
+            if origin != "*" and (not origin.startswith(("http://", "https://")) or origin.count("/") != 2):
+                faults.append(f"cors-origins: {origin!r} is no origin, such as https://chat.example.com")
+        return faults

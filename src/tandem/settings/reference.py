@@ -14,6 +14,7 @@ from tandem.settings import (
     DisaggSettings,
     FrontendSettings,
     GuardSettings,
+    LimitSettings,
     PlaneSettings,
     ProcessorSettings,
     Resources,
@@ -25,7 +26,7 @@ from tandem.settings import (
 from tandem.settings.fields import field_docs, fields_of
 
 SECTIONS: tuple[tuple[str, tuple[type[Any], ...]], ...] = (
-    ("Frontend", (FrontendSettings, GuardSettings, BatchSettings)),
+    ("Frontend", (FrontendSettings, GuardSettings, LimitSettings, BatchSettings)),
     ("Processor", (ProcessorSettings,)),
     ("Router", (RouterSettings,)),
     ("VllmWorker and PrefillWorker", (WorkerSettings, DisaggSettings)),

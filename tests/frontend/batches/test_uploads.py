@@ -13,6 +13,7 @@ from tests.processor.fakes import saying
 from tandem.frontend.answering import DoorOptions
 from tandem.frontend.batches.service import BatchOptions
 from tandem.processor.model import TextModel
+from tandem.settings import LimitSettings
 
 
 async def test_files_come_go_and_are_listed(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:
@@ -44,7 +45,9 @@ async def test_files_come_go_and_are_listed(door: OpenDoor, text_model: TextMode
 
 async def test_uploads_have_limits(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:
     options = BatchOptions(folder=tmp_path, max_file_bytes=100_000, max_bytes=150_000, max_files=3)
-    one = await door(saying(text_model, "x"), batches=options, door_options=DoorOptions(max_body_bytes=1000))
+    one = await door(
+        saying(text_model, "x"), batches=options, door_options=DoorOptions(limits=LimitSettings(max_body_bytes=1000))
+    )
     async with client(one) as ask:
         for _ in range(2):
             with pytest.raises(openai.APIStatusError) as large:

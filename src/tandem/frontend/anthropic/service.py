@@ -35,7 +35,7 @@ class Messages:
     def __init__(self, answering: Answering, processor: Answers) -> None:
         self._answering = answering
         self._processor = processor
-        self._decoder = Decoder(MessagesRequest)
+        self._decoder = Decoder(MessagesRequest, answering.limits)
 
     def routes(self) -> list[Route]:
         """What clients of Anthropic ask at."""

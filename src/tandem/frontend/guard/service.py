@@ -5,16 +5,19 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar, cast
 
+from tandem.core.load import LoadReport
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.outlet import Outlet
+from tandem.frontend.guard.admission import Admission
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.keys import KeyEntry, shown_key
 from tandem.frontend.guard.quotas import Quotas
-from tandem.frontend.guard.tickets import PRIORITY_HEADER, Ticket, header_priority
+from tandem.frontend.guard.tickets import PRIORITY_HEADER, Ticket, effective_priority, header_priority
 from tandem.frontend.ports import Processor
 from tandem.frontend.statuses import HttpFault
 from tandem.observe import metrics
+from tandem.settings import LimitSettings
 
 Reply = TypeVar("Reply")
 
@@ -25,8 +28,16 @@ INSTANCE_HEADER = b"x-tandem-instance"
 class Guard:
     """Who may come in, and with how much."""
 
-    def __init__(self, keys: Keys | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        keys: Keys | None = None,
+        *,
+        limits: LimitSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        limits = limits or LimitSettings()
         self._keys = keys or Keys()
+        self._admission = Admission(limits.max_inflight, limits.max_waiting)
         self._quotas = Quotas()
         self._clock = clock
         self._tickets: dict[str, Ticket] = {}
@@ -63,18 +74,28 @@ class Guard:
         return named.decode("latin-1")
 
     def enter(
-        self, request_id: str, key: KeyEntry | None, headers: Mapping[bytes, bytes], tell: Callable[[str, str], None]
+        self,
+        request_id: str,
+        key: KeyEntry | None,
+        headers: Mapping[bytes, bytes],
+        tell: Callable[[str, str], None],
+        running: int = 0,
     ) -> Ticket:
-        """A request for an answer comes in; `leave` must follow, also when this raises.
+        """A request for an answer comes in, beside `running` others here; `leave` must follow, also when this raises.
 
-        Raises: `RateLimited`, `RequestError`.
+        Raises: `Overloaded`, `RateLimited`, `RequestError`.
         """
         now = self._clock()
         meter = self._quotas.meter(key, now) if key is not None else None
         ticket = self._tickets[request_id] = Ticket(tell, key, meter)
         ticket.priority = header_priority(headers.get(PRIORITY_HEADER.encode()))
+        self._admission.place(running, effective_priority(key, ticket.priority, None))
         ticket.enter(now)
         return ticket
+
+    def heard(self, report: LoadReport) -> None:
+        """A decode worker said how busy it is."""
+        self._admission.pressure.heard(report, self._clock())
 
     def leave(self, request_id: str) -> None:
         """It is over."""
@@ -84,13 +105,20 @@ class Guard:
 
     def before(self, processor: Processor) -> "Guarded":
         """The processor as handlers may use it."""
-        return Guarded(processor, self._tickets, self._clock)
+        return Guarded(processor, self._tickets, self._admission, self._clock)
 
 
 class Guarded:
     """`ports.Answers`: refuses what the ticket does not cover, and keeps costs from going out."""
 
-    def __init__(self, processor: Processor, tickets: Mapping[str, Ticket], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        processor: Processor,
+        tickets: Mapping[str, Ticket],
+        admission: Admission,
+        clock: Callable[[], float],
+    ) -> None:
+        self._admission = admission
         self._processor = processor
         self._tickets = tickets
         self._clock = clock
@@ -117,7 +145,9 @@ class Guarded:
         ticket = self._tickets.get(call.origin.request_id)
         if ticket is not None:
             names = [model.id for model in self._processor.models()] if ticket.key and ticket.key.models else []
-            ticket.accept(call.request, names, self._clock())
+            now = self._clock()
+            ticket.accept(call.request, names, now)
+            self._admission.turn(call.request.priority or 0, now)
         return ticket
 
     def _counting(

@@ -28,7 +28,7 @@ class Responses:
         self._answering = answering
         self._processor = processor
         self._wall_clock = wall_clock
-        self._decoder = Decoder(ResponsesRequest)
+        self._decoder = Decoder(ResponsesRequest, answering.limits)
 
     def routes(self) -> list[Route]:
         """Making a response; and asking for an earlier one, which is never there."""

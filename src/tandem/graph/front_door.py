@@ -1,0 +1,44 @@
+"""What the Frontend service makes of its settings of keys and TLS, and how it hears of the workers' load.
+
+Imported when a Frontend starts: the rooms below are not needed before.
+"""
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from tandem.core.load import LoadReport, load_subject
+from tandem.frontend.guard.keyring import Keys
+from tandem.frontend.guard.service import Guard
+from tandem.frontend.tls import Tls, TlsFiles
+from tandem.runtime.ports import Runtime
+from tandem.settings import GuardSettings
+
+log = logging.getLogger(__name__)
+
+
+def keys(settings: GuardSettings) -> Keys:
+    """Who may come in. Raises `ConfigError`."""
+    file = Path(settings.api_keys_file) if settings.api_keys_file else None
+    return Keys(api_key=settings.api_key, text=settings.api_keys, file=file)
+
+
+def tls(settings: GuardSettings) -> Tls | None:
+    """How the way there is protected; None: not. Raises `ConfigError`."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    client_ca = Path(settings.tls_client_ca) if settings.tls_client_ca else None
+    return Tls(TlsFiles(cert=Path(settings.tls_cert), key=Path(settings.tls_key), client_ca=client_ca))
+
+
+async def hear_loads(guard: Guard, runtime: Runtime, component: str) -> None:
+    """Tell the guard how busy the decode workers are, until cancelled."""
+    decoder = msgspec.msgpack.Decoder(LoadReport)
+    subject = load_subject(runtime.namespace, component)
+    async with runtime.bus.subscribe(subject, max_pending=1024) as messages:
+        async for message in messages:
+            try:
+                guard.heard(decoder.decode(message.payload))
+            except msgspec.DecodeError as error:
+                log.warning("frontend.bad_load_report subject=%s error=%s", message.subject, error)
