@@ -80,7 +80,7 @@ class WordEncoder:
                 ids.append(self._added[part])
             elif part:
                 words = words_of(part)
-                if sum(map(len, words)) != len(part):  # what lies between words would be words too
+                if len("".join(words)) != len(part):  # what lies between words would be words too
                     return None
                 ids += chain.from_iterable(map(table.__getitem__, words))
         return ids
@@ -184,7 +184,7 @@ def ascii_pattern(source: str) -> str | None:
             return None  # anchors mean lines there; groups would change what is found here
         else:
             out.append(part)
-    translated = "".join(out)
+    translated = "".join(out).replace("(?!)|", "")
     try:
         return None if inside is not None or re.compile(translated, re.ASCII).groups else translated
     except re.error:

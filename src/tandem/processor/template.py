@@ -8,12 +8,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import BuiltinMethodType
 from typing import Any, Final, NoReturn
 
 import jinja2
 import jinja2.ext
 from jinja2 import meta, nodes
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tandem.errors import ConfigError, RequestError
@@ -23,6 +25,9 @@ _PARTS_LOOP: Final = re.compile(r"\bfor\s+\w+\s+in\s+[\w.\[\]'\"]*content\b")
 _ARGUMENTS_AS_TEXT: Final = re.compile(r"""\barguments['"]?\]?\s*[+~]""")
 """A template that joins a call's arguments to other text. Others print or walk a mapping."""
 _CONTINUE_MARK: Final = "TANDEM_CONTINUES_HERE "
+_DICT_ATTRIBUTES: Final = frozenset(dir(dict))
+_TEXT_METHODS: Final = frozenset(n for n in dir(str) if not n.startswith("_")) - {"format", "format_map"}
+"""Safe in a sandbox: a format string could reach for attributes."""
 _RESERVED: Final = frozenset(
     {
         "add_generation_prompt",
@@ -141,10 +146,31 @@ class _GenerationTag(jinja2.ext.Extension):
         return str(caller())
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """The same rules, decided at once where templates spend their time: fields of messages, methods of texts."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Jinja's order: an attribute, else an item, else undefined."""
+        if type(obj) is dict and attribute not in _DICT_ATTRIBUTES:
+            try:
+                return obj[attribute]
+            except KeyError:
+                return self.undefined(obj=obj, name=attribute)
+        if type(obj) is str and attribute in _TEXT_METHODS:
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """A method of a text needs no checks and takes no context."""
+        if type(__obj) is BuiltinMethodType and type(__obj.__self__) is str:
+            kwargs.pop("_block_vars", None)
+            kwargs.pop("_loop_vars", None)
+            return __obj(*args, **kwargs)
+        return super().call(__context, __obj, *args, **kwargs)
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
-    )
+    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols])
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
