@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup run test check format docs acceptance bench bench-routing test-gpu test-kube lock wheel test-wheel clean quiet-setup
+.PHONY: help setup run test check format docs acceptance bench bench-frontend bench-routing test-gpu test-kube lock wheel test-wheel clean quiet-setup
 .DEFAULT_GOAL := help
 
 ## List the targets.
@@ -52,6 +52,10 @@ acceptance: quiet-setup
 ## Measure this machine and print the figures.
 bench: quiet-setup
 	@exec $(BIN)/python -m bench.serving $(ARGS)
+
+## Measure the front end beside Dynamo 1.6.1, installed into .run, or found in the environment DYNAMO; ARGS=--quick for a glance.
+bench-frontend: quiet-setup
+	@exec $(BIN)/python -m bench.frontend $(if $(DYNAMO),--dynamo $(DYNAMO)) $(ARGS)
 
 ## Play TRACE (a file in Mooncake's format) on simulated engines under routing policies; the figures come last, as JSON.
 bench-routing: quiet-setup

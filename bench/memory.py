@@ -1,8 +1,9 @@
-"""`python -m bench.memory`: is memory flat over 10,000 requests? Simulated engines, prefill apart."""
+"""`python -m bench.memory [REQUESTS]`: is memory flat over 10,000 or so many requests? Simulated, prefill apart."""
 
 import asyncio
 import json
 import random
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import httpx
 from bench.processes import Served
 from bench.serving import ROOT, TANDEM, a_prompt, free_port
 
-REQUESTS = 10_000
+REQUESTS = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
 AT_ONCE = 32
 WARM = 5_000
 """Requests after which the stores of the last stories (4,096) and caches have their size."""
@@ -33,6 +34,7 @@ async def run(port: int, served: Served) -> list[tuple[int, float]]:
                 done += 1
                 if done % 1000 == 0:
                     seen.append((done, served.pss_bytes() / 1e6))
+                    print(f"{done:6} requests {seen[-1][1]:8.1f} MB", flush=True)
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     return seen
@@ -47,8 +49,6 @@ def main() -> None:
         with Served(command, port=port, log=Path(name) / "log", cwd=ROOT, **env) as served:
             served.wait_ready()
             seen = asyncio.run(run(port, served))
-    for requests, megabytes in seen:
-        print(f"{requests:6} requests {megabytes:8.1f} MB")
     warm = next(megabytes for requests, megabytes in seen if requests == WARM)
     print(json.dumps({"warm_mb": round(warm, 1), "grown_mb": round(seen[-1][1] - warm, 1)}))
 

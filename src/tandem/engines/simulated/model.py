@@ -68,16 +68,29 @@ class TokenModel:
             value: running value over all tokens so far.
             generated: tokens already generated for this request.
         """
+        words = self.files.vocabulary
+        if (
+            sampling.logprobs is None
+            and sampling.logit_bias is None
+            and generated >= sampling.min_tokens
+            and (sampling.ignore_eos or not self.eos_rate)
+            and len(words) >= _CANDIDATES
+        ):  # nothing moves a rank: no need to write all of them down
+            return words[(mix(value) + self._place(value, sampling, _CANDIDATES)) % len(words)], None
         ranked = self._ranked(value, sampling, generated=generated)
-        place = 0
-        if sampling.temperature > 0:
-            bits = self.random.getrandbits(64) if sampling.seed is None else mix(value ^ mix(sampling.seed))
-            bits |= 1 << (min(_CANDIDATES, len(ranked)) - 1)
-            place = (bits & -bits).bit_length() - 1  # trailing zeros: place r with probability 2^-(r+1)
+        place = self._place(value, sampling, len(ranked))
         token, logprob = ranked[place]
         if sampling.logprobs is None:
             return token, None
         return token, TokenLogprobs(logprob, place + 1, ranked[: sampling.logprobs])
+
+    def _place(self, value: int, sampling: Sampling, candidates: int) -> int:
+        """Which rank is drawn."""
+        if sampling.temperature <= 0:
+            return 0
+        bits = self.random.getrandbits(64) if sampling.seed is None else mix(value ^ mix(sampling.seed))
+        bits |= 1 << (min(_CANDIDATES, candidates) - 1)
+        return (bits & -bits).bit_length() - 1  # trailing zeros: place r with probability 2^-(r+1)
 
     def prompt_logprobs(self, values: list[int], prompt: list[int], count: int) -> list[TokenLogprobs | None]:
         """One entry per prompt token; the first has nothing before it."""

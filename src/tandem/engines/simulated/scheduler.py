@@ -81,7 +81,8 @@ class Scheduler:
         self.max_num_batched_tokens = max_num_batched_tokens
         self.max_model_len = max_model_len
         self.waiting: list[Sequence] = []
-        self.running: list[Sequence] = []
+        self.running: dict[Sequence, None] = {}
+        """In the order of admission; asked for membership for every token."""
         self.fetching: list[Sequence] = []
 
     def add(self, seq: Sequence) -> None:
@@ -90,7 +91,8 @@ class Scheduler:
 
     def remove(self, seq: Sequence) -> None:
         """Forget a sequence and free its blocks, in whatever state it is. Safe to repeat."""
-        for queue in (self.waiting, self.running, self.fetching):
+        self.running.pop(seq, None)
+        for queue in (self.waiting, self.fetching):
             if seq in queue:
                 queue.remove(seq)
         blocks, seq.blocks = seq.blocks, []
@@ -121,7 +123,7 @@ class Scheduler:
             if remote:
                 self.fetching.append(seq)
                 continue
-            self.running.append(seq)
+            self.running[seq] = None
             count = min(max(1, len(seq.tokens) - seq.computed), budget)
             work.append(Work(seq, count))
             budget -= count
@@ -137,7 +139,7 @@ class Scheduler:
         seq.computed = len(seq.tokens)
         for index in range(first, seq.computed // size):
             self._seal(seq, index)
-        self.running.append(seq)
+        self.running[seq] = None
 
     def apply(self, work: list[Work]) -> Iterator[Progress]:
         """Carry out a step. Sequences that were removed or preempted since `plan` are skipped."""
@@ -149,7 +151,7 @@ class Scheduler:
             if seq.computed < len(seq.tokens):
                 continue
             if seq.prefill_steps is not None and seq.computed >= seq.target:
-                self.running.remove(seq)
+                del self.running[seq]
                 yield Progress(seq, None)
                 continue
             output = self._sample(seq)
@@ -207,7 +209,7 @@ class Scheduler:
         return True
 
     def _preempt(self, seq: Sequence) -> None:
-        self.running.remove(seq)
+        del self.running[seq]
         self.cache.release(seq.blocks)
         seq.blocks, seq.computed = [], 0
         self.add(seq)
@@ -243,8 +245,8 @@ class Scheduler:
         first = seq.generated == 0
         seq.tokens.append(token)
         seq.generated += 1
-        ends = {*sampling.stop_token_ids, *(() if sampling.ignore_eos else self.model.files.eos_token_ids)}
-        stopped = token in ends and seq.generated >= sampling.min_tokens
+        ends = token in sampling.stop_token_ids or (not sampling.ignore_eos and token in self.model.files.eos_token_ids)
+        stopped = ends and seq.generated >= sampling.min_tokens
         if stopped:
             seq.finish = "stop"
         elif seq.generated >= sampling.max_tokens or len(seq.tokens) >= self.max_model_len:
