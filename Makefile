@@ -47,6 +47,7 @@ docs: quiet-setup
 ## Run the long matrices.
 acceptance: quiet-setup
 	@scripts/test_servers.sh
+	@scripts/clients.sh
 	@$(BIN)/pytest -m acceptance $(ARGS)
 
 ## Measure this machine and print the figures.
@@ -70,7 +71,7 @@ test-gpu: quiet-setup
 test-kube: quiet-setup
 	@$(BIN)/pytest -m kube $(ARGS)
 
-## Write the lock file anew, with the newest versions that fit together.
+## Write the lock files anew, with the newest versions that fit together.
 lock:
 	@scripts/lock.sh
 
