@@ -136,13 +136,14 @@ def test_the_page_on_batches_is_true(url: str) -> None:
 
 def test_openai_streams_a_tools_arguments(openai_client: OpenAI) -> None:
     tools: Any = [{"type": "function", "function": {"name": "get_weather", "parameters": CITY}}]
-    for choice in ("required", {"type": "function", "function": {"name": "get_weather"}}):
+    choices: tuple[Any, ...] = ("required", {"type": "function", "function": {"name": "get_weather"}})
+    for choice in choices:
         name, arguments, finish = "", "", None
         for chunk in openai_client.chat.completions.create(
             model=MODEL,
             messages=[{"role": "user", "content": ASK_WEATHER}],
             tools=tools,
-            tool_choice=choice,  # type: ignore[arg-type]
+            tool_choice=choice,
             stream=True,
             temperature=0,
         ):

@@ -15,6 +15,7 @@ from tandem.core.openai_in import REFUSED, ChatRequest
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.engines.ports import EngineSpec
 from tandem.engines.simulated import SimulatedEngine
+from tandem.frontend.batches.service import BatchOptions
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.keys import new_key
 from tandem.processor.service import ProcessorOptions
@@ -25,7 +26,7 @@ Check = Callable[..., Awaitable[Coverage]]
 
 
 @pytest.fixture
-async def checked(door: OpenDoor) -> Any:
+async def checked(door: OpenDoor, tmp_path: Path) -> Any:
     """Runs schemathesis against a live server over the simulated engine."""
     about = EngineSpec(
         model_path=str(MODEL), served_model_name="tiny", roles=(), engine_args={**QUICK, "speedup": 10_000.0}
@@ -39,7 +40,12 @@ async def checked(door: OpenDoor) -> Any:
 
     async def check(**options: Any) -> Coverage:
         key = new_key("checker", {"priority": -(2**31)})
-        one = await door(answer, keys=Keys(text=key.line), options=ProcessorOptions(default_max_tokens=4))
+        one = await door(
+            answer,
+            keys=Keys(text=key.line),
+            options=ProcessorOptions(default_max_tokens=4),
+            batches=BatchOptions(folder=tmp_path),
+        )
         return await asyncio.to_thread(run_checks, one.url, key=key.key, **options)
 
     yield check
@@ -47,7 +53,7 @@ async def checked(door: OpenDoor) -> Any:
 
 
 async def the_document(door: OpenDoor) -> tuple[Any, Any]:
-    one = await door(keys=Keys(api_key="s3cret"))
+    one = await door(keys=Keys(api_key="s3cret"), batches=BatchOptions(folder=Path("unused")))
     reply = await one.client.get("/openapi.json")
     assert reply.status_code == 200
     return one, reply.json()
@@ -100,7 +106,7 @@ async def test_fields_have_prose_and_bounds(door: OpenDoor) -> None:
 
 @pytest.mark.timeout(90)
 async def test_schemathesis_finds_nothing_at_a_glance(checked: Check, capsys: pytest.CaptureFixture[str]) -> None:
-    covered = await checked(max_examples=None, seconds_each=10, only="^(GET|DELETE)|/v1/completions$")
+    covered = await checked(max_examples=None, seconds_each=10, only="^(GET|DELETE)|/v1/completions$|/cancel$")
     with capsys.disabled():
         print("\n" + "\n".join(covered.lines()))
     assert not covered.failures, "\n".join(covered.failures[:20])

@@ -120,12 +120,13 @@ async def test_wrong_batches_and_queries_are_refused(door: OpenDoor, text_model:
         for path, words in (
             ("/v1/files?limit=0", "limit '0': expected int >= 1"),
             ("/v1/files?order=up", "order 'up': invalid enum value"),
-            ("/v1/files?after=x", "after 'x': there is no such id"),
+            ("/v1/files?after=", "after '': expected str of length >= 1"),
             ("/v1/batches?limit=101", "limit '101': expected int <= 100"),
         ):
             reply = await one.client.get(path)
             assert (reply.status_code, words in reply.json()["error"]["message"]) == (400, True), reply.text
-        assert (await one.client.get("/v1/batches/nope")).status_code == 404
+        for path in ("/v1/batches/nope", "/v1/batches?after=nope", "/v1/files?after=nope"):
+            assert (await one.client.get(path)).status_code == 404, path
         assert (await one.client.get("/v1/files/..%2fledger.sqlite/content")).status_code == 404
 
 

@@ -88,7 +88,7 @@ def conversation(request: Conversation) -> ChatRequest:
         tools=[_tool(tool, f"tools[{i}]") for i, tool in enumerate(request.tools or ())] or None,
         tool_choice=_choice(request),
         parallel_tool_calls=choice is None or isinstance(choice, ChooseNone) or not choice.disable_parallel_tool_use,
-        chat_template_kwargs={"enable_thinking": isinstance(request.thinking, ThinkingEnabled | ThinkingAdaptive)},
+        enable_thinking=isinstance(request.thinking, ThinkingEnabled | ThinkingAdaptive),
     )
     if config is not None and config.effort is not None:
         chat.reasoning_effort = _EFFORTS.get(config.effort, config.effort)

@@ -35,6 +35,7 @@ from tandem.frontend.bodies import Decoder
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.guard.service import Guard
 from tandem.frontend.openai_responses.service import Responses
+from tandem.frontend.openapi.parameters import query_parameters
 from tandem.frontend.ports import Answers
 from tandem.frontend.routes import Route
 from tandem.frontend.statuses import HttpFault
@@ -114,15 +115,22 @@ class Batches:
                 request=FileForm,
                 request_media="multipart/form-data",
                 response=FileObject,
-                faults=(403, 503),
+                faults=(403, 429, 503),
             ),
             Route(
                 method="GET",
                 path="/v1/files",
                 handler=self.get_files,
                 summary="List files",
+                parameters=query_parameters(
+                    FileQuery,
+                    purpose="Only files of this purpose",
+                    after="The id that the page before ended with",
+                    limit="How many at most",
+                    order="By time of creation",
+                ),
                 response=FileList,
-                faults=(400, 503),
+                faults=(400, 404, 503),
             ),
             Route(
                 method="GET",
@@ -155,15 +163,18 @@ class Batches:
                 summary="Run a file of requests when there is room",
                 request=NewBatch,
                 response=Batch,
-                faults=(404, 503),
+                faults=(404, 429, 503),
             ),
             Route(
                 method="GET",
                 path="/v1/batches",
                 handler=self.get_batches,
-                summary="List batches",
+                summary="List batches, newest first",
+                parameters=query_parameters(
+                    BatchQuery, after="The id that the page before ended with", limit="How many at most"
+                ),
                 response=BatchList,
-                faults=(400, 503),
+                faults=(400, 404, 503),
             ),
             Route(
                 method="GET",
@@ -341,7 +352,7 @@ def _owner(exchange: Exchange) -> str:
 
 def _query(exchange: Exchange, kind: type[Q]) -> Q:
     """The query's parameters. Raises `RequestError` for one that is wrong; those that we do not know are ignored."""
-    said = dict(parse_qsl(exchange.scope.get("query_string", b"").decode("latin-1")))
+    said = dict(parse_qsl(exchange.scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
     try:
         return msgspec.convert(said, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -351,7 +362,7 @@ def _query(exchange: Exchange, kind: type[Q]) -> Q:
 
 def _page(kind: Any, found: list[Any] | None, limit: int, after: str | None) -> Any:
     if found is None:
-        raise RequestError(f"after {after!r}: there is no such id", param="after")
+        raise HttpFault("not_found", f"after {after!r}: there is no such id")
     data = found[:limit]
     return kind(
         data=data,
