@@ -20,7 +20,7 @@ from tandem.settings import LimitSettings
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
-_DISCARD_BYTES: Final = 256 * 1024 * 1024
+DISCARD_BYTES: Final = 256 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that its sender gets to read our answer."""
 _PRIVATE: Final = ("messages", "prompt", "tools", "system")
 """Fields whose values are not repeated in errors: they hold the client's text."""
@@ -60,7 +60,7 @@ async def read_body(receive: Receive, *, declared: int | None, limit: int, timeo
     too_large = declared is not None and declared > limit
     try:
         async with asyncio.timeout(timeout_s):
-            while not too_large or size <= limit + _DISCARD_BYTES:
+            while not too_large or size <= limit + DISCARD_BYTES:
                 event = await receive()
                 if event["type"] == "http.disconnect":
                     raise Cancelled("the client left while sending")

@@ -1,5 +1,7 @@
 """Files come up in forms, are kept, and are refused."""
 
+import asyncio
+import http.client
 import time
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,7 @@ async def test_uploads_have_limits(door: OpenDoor, text_model: TextModel, tmp_pa
         with pytest.raises(openai.APIStatusError, match="more than the 50000 bytes"):
             await ask.files.create(file=b"x" * 60_000, purpose="batch")
         await ask.files.create(file=b"x" * 50_000, purpose="batch")
-        with pytest.raises(openai.PermissionDeniedError, match="150000 bytes are kept already"):
+        with pytest.raises(openai.PermissionDeniedError, match="2 files with 150000 bytes are kept already"):
             await ask.files.create(file=b"x", purpose="batch")
 
 
@@ -136,3 +138,26 @@ async def test_a_disk_that_fails_is_told_of(door: OpenDoor, text_model: TextMode
     reply = await one.client.get("/v1/files")
     assert (reply.status_code, "the folder of files and batches" in reply.text) == (503, True)
     assert (await one.client.post("/v1/completions", json={"model": "tiny", "prompt": "x"})).status_code == 200
+
+
+async def test_a_client_that_sends_too_much_reads_why_it_was_refused(
+    door: OpenDoor, text_model: TextModel, tmp_path: Path
+) -> None:
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path, max_file_bytes=1000, max_files=1))
+
+    def ask() -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", one.server.port, timeout=15)
+        try:
+            head = b'--a\r\ncontent-disposition: form-data; name="file"; filename="x"\r\n\r\n'
+            connection.request("POST", "/v1/files", body=head + bytes(50_000_000), headers=FORM)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    status, said = await asyncio.to_thread(ask)
+    assert (status, b"more than the 1000 bytes" in said) == (413, True)
+    good = await one.client.post("/v1/files", files={"file": b"x"}, data={"purpose": "batch"})
+    assert good.status_code == 200
+    status, said = await asyncio.to_thread(ask)
+    assert (status, b"1 files with 1 bytes are kept already" in said) == (403, True)

@@ -198,17 +198,29 @@ class Batches:
 
     async def post_file(self, exchange: Exchange) -> None:
         """POST /v1/files."""
+        from tandem.frontend.batches.upload import Body, read_form
+
         options, store = self._options, self._store
         usage = await store.ask(lambda ledger: ledger.usage())
-        if usage.files >= options.max_files:
-            raise HttpFault("storage_full", f"{usage.files} files are kept already: delete some")
-        if usage.bytes >= options.max_bytes:
-            raise HttpFault("storage_full", f"{usage.bytes} bytes are kept already: delete some files")
+        limit = min(options.max_file_bytes, options.max_bytes - usage.bytes)
+        body = Body(exchange.receive, max(0, limit))
         file_id, now = f"file-{uuid.uuid4().hex}", int(self._wall_clock())
         try:
-            with self._answering.place(), Draft(store.folder, file_id) as draft:
-                form, filename = await self._read_form(exchange, draft, options.max_bytes - usage.bytes)
-                await asyncio.to_thread(draft.keep)
+            async with asyncio.timeout(options.line_timeout_s):
+                try:
+                    if usage.files >= options.max_files or limit <= 0:
+                        kept = f"{usage.files} files with {usage.bytes} bytes are kept already"
+                        raise HttpFault("storage_full", f"{kept}: delete some")
+                    with self._answering.place(), Draft(store.folder, file_id) as draft:
+                        content_type = exchange.headers.get(b"content-type", b"").decode("latin-1")
+                        form, filename = await read_form(body, content_type, draft, limit=limit)
+                        await asyncio.to_thread(draft.keep)
+                except (RequestError, HttpFault, Overloaded):
+                    await body.discard()
+                    raise
+        except TimeoutError as error:
+            message = f"the upload did not come within {options.line_timeout_s:g} s"
+            raise HttpFault("body_timeout", message) from error
         except BROKEN as error:
             raise unusable(error) from error
         file = FileObject(
@@ -221,18 +233,6 @@ class Batches:
         )
         await store.ask(lambda ledger: ledger.add_file(_owner(exchange), file))
         await exchange.response.json(200, file)
-
-    async def _read_form(self, exchange: Exchange, draft: Draft, room: int) -> tuple[FileForm, str]:
-        from tandem.frontend.batches.upload import read_form
-
-        content_type = exchange.headers.get(b"content-type", b"").decode("latin-1")
-        limit = min(self._options.max_file_bytes, room)
-        try:
-            async with asyncio.timeout(self._options.line_timeout_s):
-                return await read_form(exchange.receive, content_type, draft, limit=limit)
-        except TimeoutError as error:
-            message = f"the upload did not come within {self._options.line_timeout_s:g} s"
-            raise HttpFault("body_timeout", message) from error
 
     async def get_files(self, exchange: Exchange) -> None:
         """GET /v1/files."""

@@ -10,6 +10,7 @@ from tandem.core.faults import field_fault
 from tandem.errors import BodyTooLarge, Cancelled, RequestError
 from tandem.frontend.batches.folder import Draft
 from tandem.frontend.batches.objects import FileForm
+from tandem.frontend.bodies import DISCARD_BYTES
 from tandem.frontend.ports import Receive
 
 _PIECE_BYTES: Final = 1024 * 1024
@@ -18,13 +19,17 @@ _FIELDS: Final = 32
 _NAME_CHARS: Final = 255
 
 
-class _Body(StreamReader):
+class Body(StreamReader):
     """A request's body, drawn as the form's reader asks for it: what is not read is not taken off the socket."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        """Raises, while it is read, `BodyTooLarge` beyond `limit` bytes and `Cancelled` when the client leaves."""
+    def __init__(self, receive: Receive, file_limit: int) -> None:
+        """For a form with a file of up to `file_limit` bytes.
+
+        Raises, while it is read, `BodyTooLarge` for more than such a form can have, and `Cancelled` when the client
+        leaves.
+        """
         self._receive = receive
-        self._limit = limit
+        self._limit = file_limit + _FIELDS * _FIELD_BYTES
         self._taken = 0
         self._data = b""
         self._over = False
@@ -53,19 +58,29 @@ class _Body(StreamReader):
         """Put back what was read too much."""
         self._data = data + self._data
 
+    async def discard(self) -> None:
+        """Drop the rest, to a bound: a client that is still sending would not read why it was refused."""
+        self._data, bound = b"", self._taken + DISCARD_BYTES
+        while not self._over and self._taken < bound:
+            await self._next()
+
     async def _more(self) -> None:
-        event = await self._receive()
-        if event["type"] == "http.disconnect":
-            raise Cancelled("the client left while sending")
-        part = event.get("body", b"")
-        self._taken += len(part)
+        part = await self._next()
         if self._taken > self._limit:
             raise BodyTooLarge(f"the upload has more than the {self._limit} bytes that it may have", param="file")
         self._data += part
+
+    async def _next(self) -> bytes:
+        event = await self._receive()
+        if event["type"] == "http.disconnect":
+            raise Cancelled("the client left while sending")
+        part: bytes = event.get("body", b"")
+        self._taken += len(part)
         self._over = not event.get("more_body", False)
+        return part
 
 
-async def read_form(receive: Receive, content_type: str, draft: Draft, *, limit: int) -> tuple[FileForm, str]:
+async def read_form(body: Body, content_type: str, draft: Draft, *, limit: int) -> tuple[FileForm, str]:
     """The form's fields and the file's name; the file itself goes to `draft`.
 
     Args:
@@ -80,7 +95,7 @@ async def read_form(receive: Receive, content_type: str, draft: Draft, *, limit:
     fields: dict[str, Any] = {}
     filename: str | None = None
     try:
-        reader = MultipartReader({"Content-Type": content_type}, _Body(receive, limit + _FIELDS * _FIELD_BYTES))
+        reader = MultipartReader({"Content-Type": content_type}, body)
         for _ in range(_FIELDS):
             part = await reader.next()
             if part is None:
