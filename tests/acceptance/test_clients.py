@@ -181,8 +181,16 @@ def test_anthropic_stream_and_whole_agree(anthropic_client: Anthropic) -> None:
     assert [block.type for block in whole.content] == ["thinking", "text"]
     assert (streamed.stop_reason, whole.stop_reason) == ("end_turn", "end_turn")
     assert streamed.usage.output_tokens == whole.usage.output_tokens
-    assert streamed.usage.cache_read_input_tokens is not None
-    assert streamed.usage.cache_read_input_tokens > 0  # the same prompt again
+
+
+def test_anthropic_tells_what_was_cached(anthropic_client: Anthropic) -> None:
+    question: Any = [{"role": "user", "content": "What is prefill? " * 40}]
+    usages = [
+        anthropic_client.messages.create(model=MODEL, max_tokens=5, messages=question).usage
+        for _ in range(3)  # of two prefill workers, one gets it twice
+    ]
+    assert len({usage.input_tokens + (usage.cache_read_input_tokens or 0) for usage in usages}) == 1
+    assert any(usage.cache_read_input_tokens for usage in usages[1:])
 
 
 def test_anthropic_knobs_and_errors(anthropic_client: Anthropic) -> None:
