@@ -324,7 +324,7 @@ class FrontendService(Linkable):
             "models": [model.id for model in self.behind.models()],
         }
         if self.opened:
-            report["door"] = f"http://{host}:{self.server.port}"
+            report["door"] = f"{'https' if self.guarding.tls_cert else 'http'}://{host}:{self.server.port}"
         return report
 
     @trace
