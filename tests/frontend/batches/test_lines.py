@@ -21,7 +21,7 @@ def a_line(custom_id: Any = "a", **fields: Any) -> dict[str, Any]:
 
 def read(*lines: Any, max_lines: int = 10) -> Input | list[BatchFault]:
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines]
-    return read_input(raw, endpoint=CHAT, max_lines=max_lines)
+    return read_input(raw, endpoint=CHAT, max_lines=max_lines, max_line_bytes=150_000)
 
 
 BAD: list[tuple[Any, str, str | None, str]] = [
@@ -57,6 +57,7 @@ def test_what_only_all_lines_together_show() -> None:
     assert codes(a_line("a"), a_line("a"), other) == [("duplicate_custom_id", 2), ("mismatched_model", 3)]
     assert codes() == codes(b"\n", b" \r\n") == [("empty_file", None)]
     assert codes(*(a_line(str(i)) for i in range(3)), max_lines=2) == [("too_many_tasks", 3)]
+    assert codes(a_line("a"), b"{", b"x" * 150_001, b"{") == [("invalid_json_line", 2), ("line_too_long", 3)]
     assert len(codes(*[b"{"] * 1000, max_lines=2000)) == 100
 
 
@@ -69,7 +70,7 @@ def test_every_request_is_found_again_where_it_was_said_to_be(rows: list[tuple[s
         body = {"model": "tiny", "messages": [{"role": "user", "content": content}]}
         raw.append(json.dumps(a_line(custom_id, body=body)).encode() + b"\r\n")
         raw += [b"\n"] * empty_line
-    found = read_input(raw, endpoint=CHAT, max_lines=1000)
+    found = read_input(raw, endpoint=CHAT, max_lines=1000, max_line_bytes=10_000)
     if not rows:
         assert isinstance(found, list)
         return

@@ -15,10 +15,12 @@ from tests.processor.fakes import saying
 
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.errors import EngineFailed, Overloaded
+from tandem.frontend.answering import DoorOptions
 from tandem.frontend.batches.rules import PRIORITY
 from tandem.frontend.batches.service import BatchOptions
 from tandem.frontend.guard.keyring import Keys
 from tandem.processor.model import TextModel
+from tandem.settings import LimitSettings
 
 
 class Gate:
@@ -97,7 +99,8 @@ async def test_the_other_endpoints_too(door: OpenDoor, text_model: TextModel, tm
 async def test_a_wrong_input_fails_its_batch_and_says_where(
     door: OpenDoor, text_model: TextModel, tmp_path: Path
 ) -> None:
-    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path, max_lines=3))
+    limits = DoorOptions(limits=LimitSettings(max_body_bytes=50_000))
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path, max_lines=3), door_options=limits)
     async with client(one) as ask:
         for lines, code, number in (
             ([chat("a"), b"nonsense\n"], "invalid_json_line", 2),
@@ -105,6 +108,7 @@ async def test_a_wrong_input_fails_its_batch_and_says_where(
             ([chat("a", model="nope")], "model_not_found", 1),
             ([chat(str(i)) for i in range(4)], "too_many_tasks", 4),
             ([], "empty_file", None),
+            ([chat("a", "x" * 60_000)], "line_too_long", 1),
         ):
             batch = await ended(ask, await started(ask, *lines))
             assert batch.status == "failed"

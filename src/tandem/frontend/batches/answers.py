@@ -16,20 +16,23 @@ from tandem.frontend.openai_responses.service import Responses
 from tandem.frontend.ports import Answers
 from tandem.observe import stages
 from tandem.observe.stories import Stories
+from tandem.settings import LimitSettings
 
 
 class LineAnswers:
     """Answers bodies by endpoint."""
 
-    def __init__(self, processor: Answers, responses: Responses, guard: Guard, stories: Stories) -> None:
+    def __init__(
+        self, processor: Answers, responses: Responses, guard: Guard, stories: Stories, limits: LimitSettings
+    ) -> None:
         self._processor = processor
         self._responses = responses
         self._guard = guard
         self._stories = stories
         self._endpoints: dict[str, tuple[Decoder, Callable[[Origin, Any], Awaitable[Any]]]] = {
-            "/v1/chat/completions": (Decoder(ChatRequest), self._chat),
-            "/v1/completions": (Decoder(CompletionRequest), self._complete),
-            "/v1/responses": (Decoder(ResponsesRequest), self._respond),
+            "/v1/chat/completions": (Decoder(ChatRequest, limits), self._chat),
+            "/v1/completions": (Decoder(CompletionRequest, limits), self._complete),
+            "/v1/responses": (Decoder(ResponsesRequest, limits), self._respond),
         }
 
     async def answer(self, endpoint: str, body: bytes, origin: Origin, owner: str) -> Any:

@@ -39,6 +39,7 @@ class Floor:
     lease_s: float
     line_timeout_s: float
     max_lines: int
+    max_line_bytes: int
     at_once: Callable[[], int]
     """How many lines may run now, over all batches."""
     served: Callable[[], set[str]]
@@ -90,8 +91,10 @@ class Desk:
         batch, floor = self._batch, self._floor
 
         def read() -> Any:
-            lines = floor.store.folder.lines(batch.input_file_id)
-            return read_input(lines, endpoint=batch.endpoint, max_lines=floor.max_lines)
+            lines = floor.store.folder.lines(batch.input_file_id, most=floor.max_line_bytes)
+            return read_input(
+                lines, endpoint=batch.endpoint, max_lines=floor.max_lines, max_line_bytes=floor.max_line_bytes
+            )
 
         try:
             found = await asyncio.to_thread(read)

@@ -50,7 +50,9 @@ _line_in: Final = msgspec.json.Decoder(_LineIn)
 _body_only: Final = msgspec.json.Decoder(_BodyOnly)
 
 
-def read_input(raw_lines: Iterable[bytes], *, endpoint: str, max_lines: int) -> Input | list[BatchFault]:
+def read_input(
+    raw_lines: Iterable[bytes], *, endpoint: str, max_lines: int, max_line_bytes: int
+) -> Input | list[BatchFault]:
     """All lines, or what is wrong with them. Empty lines are skipped.
 
     What a request's body says is looked at when it runs: a wrong one fails its line, not the batch.
@@ -62,6 +64,9 @@ def read_input(raw_lines: Iterable[bytes], *, endpoint: str, max_lines: int) -> 
     start = 0
     for number, raw in enumerate(raw_lines, 1):
         size = len(raw)
+        if size > max_line_bytes:
+            message = f"a line may have {max_line_bytes} bytes"
+            return [*faults, BatchFault(code="line_too_long", message=message, line=number)]
         if raw.strip():
             found = _read_line(raw, number, endpoint=endpoint, seen=seen, model=model)
             if isinstance(found, BatchFault):

@@ -83,15 +83,16 @@ class Batches:
         self._options = options
         self._wall_clock = wall_clock
         self._store = Store(options.folder)
-        self._decoder = Decoder(NewBatch)
+        self._decoder = Decoder(NewBatch, answering.limits)
         self.runner = Runner(
             Floor(
                 store=self._store,
-                answer=LineAnswers(processor, responses, guard, stories).answer,
+                answer=LineAnswers(processor, responses, guard, stories, answering.limits).answer,
                 holder=uuid.uuid4().hex,
                 lease_s=options.lease_s,
                 line_timeout_s=options.line_timeout_s,
                 max_lines=options.max_lines,
+                max_line_bytes=answering.limits.max_body_bytes,
                 at_once=lambda: rules.lines_at_once(options.lines_at_once, answering.running),
                 served=lambda: {model.id for model in processor.models()},
                 wall_clock=wall_clock,
