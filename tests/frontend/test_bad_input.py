@@ -17,6 +17,7 @@ from tandem.processor.model import TextModel
 from tandem.settings import LimitSettings
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+TOKENIZE, DETOKENIZE = "/tokenize", "/detokenize"
 HI: Any = [{"role": "user", "content": "Hi"}]
 
 
@@ -82,7 +83,17 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
     (CHAT, m(tools=[{"type": "function"}]), "tools[0].function", "is missing"),
     (CHAT, m(tools=[{"type": "function", "function": {"name": "x y"}}]), "tools[0].function.name", "matching regex"),
     (CHAT, m(tool_choice="required"), "tool_choice", "needs tools"),
+    (CHAT, m(stream=False, stream_options={}), "stream_options", "needs stream: true"),
     (CHAT, m(stream_options={"include_usage": 1}), "stream_options.include_usage", "got int"),
+    (TOKENIZE, {}, "prompt", "either prompt or messages"),
+    (TOKENIZE, {"prompt": "x", "messages": HI}, "prompt", "either prompt or messages"),
+    (TOKENIZE, {"prompt": 5}, "prompt", "expected str"),
+    (TOKENIZE, m(add_special_tokens=True), "add_special_tokens", "the chat template writes"),
+    (TOKENIZE, m(tools=[{"type": "function"}]), "tools[0].function", "is missing"),
+    (TOKENIZE, m(chat_template="{{ 1 }}"), "chat_template", "own template"),
+    (DETOKENIZE, {}, "tokens", "is missing"),
+    (DETOKENIZE, {"tokens": [-1]}, "tokens[0]", "expected int >= 0"),
+    (DETOKENIZE, {"tokens": [99_999]}, "tokens", "outside the vocabulary"),
     (CHAT, m(kv_transfer_params={"do_remote_decode": True}), "kv_transfer_params", "never taken from a client"),
     (CHAT, m(functions=[{"name": "f"}]), "functions", "replaced by tools"),
     (CHAT, m(audio={"voice": "x"}), "audio", "in text"),

@@ -102,6 +102,7 @@ async def test_every_knob_reaches_the_worker(door: OpenDoor, text_model: TextMod
             presence_penalty=0.5,
             frequency_penalty=-0.5,
             logit_bias={"5": -100},
+            reasoning_effort="none",
             response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
             extra_body={**more, "stop_token_ids": [9], "cache_salt": "mine", "unknown_field": 1},
         )

@@ -187,6 +187,7 @@ class House:
     models: ServedModels
     stories: Stories
     processor: Processor
+    router: RuleRouter
     following: asyncio.Task[None]
 
 
@@ -209,15 +210,16 @@ async def a_house(
     if names:
         await models.wait_ready()
     stories = Stories()
+    router = RuleRouter(rule_named("round-robin"))
     generator = Generator(
         models,
-        RuleRouter(rule_named("round-robin")),
+        router,
         workers.call,
         stories,
         max_reroutes=max_reroutes,
         reroute_wait_s=reroute_wait_s,
     )
-    return House(view, workers, models, stories, Processor(models, generator, stories, options), following)
+    return House(view, workers, models, stories, Processor(models, generator, stories, options), router, following)
 
 
 def an_origin(request_id: str = "r-1") -> Origin:

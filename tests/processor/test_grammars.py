@@ -8,7 +8,8 @@ import pytest
 from tandem.core.openai_in import ChatRequest
 from tandem.core.request import Grammar
 from tandem.errors import RequestError
-from tandem.processor.grammars import grammar_for
+from tandem.processor.grammars import Thoughts, after_thoughts, grammar_for, thoughts_before
+from tandem.processor.parsers.thinking import DEEPSEEK_R1, QWEN3
 
 SCHEMA = {"type": "object"}
 TAG = {"type": "structural_tag", "format": {"type": "any_text"}}
@@ -92,3 +93,42 @@ def test_what_cannot_be_is_named(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(RequestError) as raised:
         asked(**fields)
     assert raised.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("form", "prompt", "goes_on", "found"),
+    [
+        (None, "<|im_start|>assistant\n", False, None),
+        (QWEN3, "<|im_start|>assistant\n", False, Thoughts("<think>", "</think>", False)),
+        (QWEN3, "<|im_start|>assistant\n<think>\n", False, Thoughts("<think>", "</think>", True)),
+        (QWEN3, "<|im_start|>assistant\n<think>\n\n</think>\n\n", False, None),
+        (QWEN3, "<|im_start|>assistant\nHalf an ans", True, None),
+        (DEEPSEEK_R1, "<Assistant>", False, Thoughts("<think>", "</think>", True)),
+    ],
+)
+def test_a_thought_may_come_first_unless_the_prompt_has_closed_it(
+    form: Any, prompt: str, goes_on: bool, found: Thoughts | None
+) -> None:
+    assert thoughts_before(form, prompt, goes_on=goes_on) == found
+
+
+def test_a_form_waits_for_the_thought() -> None:
+    for kind, value, inner in [
+        ("json_object", "", {"type": "json_schema", "json_schema": {"type": "object"}}),
+        ("json_schema", "true", {"type": "json_schema", "json_schema": True}),
+        ("regex", "a", {"type": "regex", "pattern": "a"}),
+        ("choice", '["a"]', {"type": "or", "elements": [{"type": "const_string", "value": "a"}]}),
+        ("grammar", "root ::= x", {"type": "grammar", "grammar": "root ::= x"}),
+        ("structural_tag", msgspec.json.encode(TAG).decode(), {"type": "any_text"}),
+    ]:
+        grammar = Grammar(kind=kind, value=value, field="f")  # type: ignore[arg-type]
+        begun = after_thoughts(grammar, Thoughts("<t>", "</t>", True))
+        assert (begun.kind, begun.field) == ("structural_tag", "f")
+        thought = {"type": "tag", "begin": "", "content": {"type": "any_text"}, "end": "</t>"}
+        assert msgspec.json.decode(begun.value)["format"]["elements"][0] == thought
+        free = msgspec.json.decode(after_thoughts(grammar, Thoughts("<t>", "</t>", False)).value)["format"]["elements"]
+        nothing = {"type": "const_string", "value": ""}
+        assert free[0] == {"type": "or", "elements": [{**thought, "begin": "<t>"}, nothing]}
+        assert free[2] == inner
+    old = Grammar(kind="structural_tag", value=msgspec.json.encode(OLD_TAG).decode())
+    assert after_thoughts(old, Thoughts("<t>", "</t>", True)) == old

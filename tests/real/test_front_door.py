@@ -114,6 +114,28 @@ async def test_every_other_form_is_kept(ask: AsyncOpenAI, form: dict[str, Any], 
     assert re.fullmatch(pattern, reply.choices[0].message.content or "")
 
 
+async def test_a_form_begins_after_the_thought(ask: AsyncOpenAI) -> None:
+    question: Any = [{"role": "user", "content": "What is 2 + 3? /think"}]
+    for choice in ("five", "a lot"):
+        reply = await ask.chat.completions.create(
+            model="tiny",
+            messages=question,
+            temperature=0,
+            max_tokens=300,
+            extra_body={"guided_choice": [choice], "enable_thinking": True},
+        )
+        message = reply.choices[0].message
+        assert message.content == choice
+        assert message.model_dump()["reasoning"]
+        reply = await ask.chat.completions.create(
+            model="tiny", messages=question, reasoning_effort="none", extra_body={"guided_choice": [choice]}
+        )
+        assert (reply.choices[0].message.content, "reasoning" in reply.choices[0].message.model_dump()) == (
+            choice,
+            False,
+        )
+
+
 async def test_a_form_that_does_not_compile_names_its_field_and_leaves_the_engine_well(ask: AsyncOpenAI) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"guided_regex": "(a"}, "guided_regex"),

@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -31,11 +31,18 @@ from tandem.frontend.protocol import EXTENSION
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import OPENAI_ERRORS, Match, Route, RouteTable
 from tandem.frontend.statuses import REJECTED, HttpFault, error_headers, status_of
+from tandem.frontend.tokens import Tokens
 from tandem.observe import metrics
 from tandem.observe.stories import Stories
 
 _log = logging.getLogger(__name__)
 _SANE_ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:@+=-]{0,127}$")
+
+
+class HasRoutes(Protocol):
+    """A part of the door."""
+
+    def routes(self) -> list[Route]: ...
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -76,14 +83,15 @@ class FrontDoor:
         self._answering = Answering(answers, stories, self._options)
         messages = Messages(self._answering, answers)
         responses = Responses(self._answering, answers, wall_clock=wall_clock)
-        routes = [*self._answering.routes(), *responses.routes(), *messages.routes(), *self._own_routes()]
+        tokens = Tokens(self._answering, answers)
+        rooms: list[HasRoutes] = [self._answering, responses, messages, tokens]
         self.batches: Batches | None = None
         if batches is not None:
             self.batches = Batches(
                 self._answering, answers, responses, self.guard, stories, batches, wall_clock=wall_clock
             )
-            routes += self.batches.routes()
-        self.routes = RouteTable(routes)
+            rooms.append(self.batches)
+        self.routes = RouteTable([*(route for room in rooms for route in room.routes()), *self._own_routes()])
 
     @property
     def running(self) -> int:

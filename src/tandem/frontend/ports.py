@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.outlet import Outlet
+from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tokenized
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -26,6 +27,12 @@ class Processor(Protocol):
     def complete(self, call: CompletionCall, outlet: Outlet | None = None) -> AsyncGenerator[Completion | Spent, None]:
         """The same for plain completions."""
 
+    async def tokenize(self, call: TokenizeCall) -> Tokenized:
+        """A text or a chat's prompt in tokens. Raises `RequestError` and its kin, as `chat`."""
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """Tokens as text. Raises `RequestError` for tokens that the model does not have."""
+
     def models(self) -> list[Model]: ...
 
     def not_ready(self) -> str | None:
@@ -40,6 +47,10 @@ class Answers(Protocol):
 
     def complete(self, call: CompletionCall, outlet: Outlet | None = None) -> AsyncGenerator[Completion, None]:
         """See `Processor.complete`."""
+
+    async def tokenize(self, call: TokenizeCall) -> Tokenized: ...
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized: ...
 
     def models(self) -> list[Model]: ...
 

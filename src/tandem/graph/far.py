@@ -10,6 +10,7 @@ from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.outlet import Outlet
 from tandem.core.routing import RouteChoice, RouteRequest
+from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tokenized
 from tandem.errors import ServingError
 from tandem.graph.about import About, Nothing
 
@@ -45,6 +46,18 @@ class FarProcessor:
         """See `ProcessorService.complete`."""
         stream: AsyncGenerator[Completion | Spent, None] = self._client.complete(call)
         return stream
+
+    async def tokenize(self, call: TokenizeCall) -> Tokenized:
+        """See `ProcessorService.tokenize`."""
+        async with aclosing(self._client.tokenize(call)) as answers:
+            tokens: Tokenized = await anext(answers)
+            return tokens
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """See `ProcessorService.detokenize`."""
+        async with aclosing(self._client.detokenize(request)) as answers:
+            text: Detokenized = await anext(answers)
+            return text
 
     def models(self) -> list[Model]:
         """As last heard."""

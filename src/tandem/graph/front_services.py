@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Spent
 from tandem.core.routing import RouteChoice, RouteRequest
+from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tokenized
 from tandem.graph.about import About, Nothing
 from tandem.graph.batch_folder import state_dir
 from tandem.graph.clients import LocalClient
@@ -174,6 +175,16 @@ class ProcessorService(Linkable):
         async with aclosing(self.processor.complete(call)) as replies:
             async for reply in replies:
                 yield reply
+
+    @endpoint()
+    async def tokenize(self, call: TokenizeCall) -> AsyncIterator[Tokenized]:
+        """The tokens of a text or a chat, likewise."""
+        yield await self.processor.tokenize(call)
+
+    @endpoint()
+    async def detokenize(self, request: DetokenizeRequest) -> AsyncIterator[Detokenized]:
+        """The text of tokens, likewise."""
+        yield await self.processor.detokenize(request)
 
     @endpoint()
     async def about(self, _: Nothing) -> AsyncIterator[About]:

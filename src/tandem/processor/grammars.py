@@ -5,7 +5,7 @@ are checked here; whether a form compiles, the engine's adapter tells.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,7 @@ from tandem.core.bounds import MAX_GRAMMAR_BYTES, MAX_SCHEMA_NESTING
 from tandem.core.openai_in import RequestFields, ResponseFormat, StructuredOutputs
 from tandem.core.request import Grammar
 from tandem.errors import RequestError
+from tandem.processor.parsers.ports import ReasoningFormat
 
 
 def grammar_for(request: RequestFields) -> Grammar | None:
@@ -26,6 +27,62 @@ def grammar_for(request: RequestFields) -> Grammar | None:
         first, second = found[0].field, found[1].field
         raise RequestError(f"{second}: {first} constrains the answer already; send one of them", param=second)
     return found[0] if found else None
+
+
+class Thoughts(NamedTuple):
+    """What may stand before the form."""
+
+    open: str
+    close: str
+    begun: bool
+    """The prompt has opened the thought."""
+
+
+def thoughts_before(form: ReasoningFormat | None, prompt: str, *, goes_on: bool) -> Thoughts | None:
+    """The thought that the answer to `prompt` may begin with; None where there is none, or the prompt has closed it.
+
+    Args:
+        goes_on: the prompt ends inside the answer.
+    """
+    if form is None or form.tags is None:
+        return None
+    if form.splitter(prompt).thinking:
+        return Thoughts(*form.tags, begun=True)
+    if goes_on or prompt.rstrip().endswith(form.tags[1]):
+        return None
+    return Thoughts(*form.tags, begun=False)
+
+
+def after_thoughts(grammar: Grammar, thoughts: Thoughts) -> Grammar:
+    """The same form, with room for a thought before it. A structural tag of the older kind stays as it is."""
+    form = _as_format(grammar)
+    if form is None:
+        return grammar
+    begin = "" if thoughts.begun else thoughts.open
+    thought: Any = {"type": "tag", "begin": begin, "content": {"type": "any_text"}, "end": thoughts.close}
+    if not thoughts.begun:
+        thought = {"type": "or", "elements": [thought, {"type": "const_string", "value": ""}]}
+    newlines = {"type": "regex", "pattern": "\n{0,2}"}
+    tag = {"type": "structural_tag", "format": {"type": "sequence", "elements": [thought, newlines, form]}}
+    return Grammar(kind="structural_tag", value=msgspec.json.encode(tag).decode(), field=grammar.field)
+
+
+def _as_format(grammar: Grammar) -> Any:
+    """A grammar as part of a structural tag."""
+    match grammar.kind:
+        case "json_object":
+            return {"type": "json_schema", "json_schema": {"type": "object"}}
+        case "json_schema":
+            return {"type": "json_schema", "json_schema": msgspec.json.decode(grammar.value)}
+        case "regex":
+            return {"type": "regex", "pattern": grammar.value}
+        case "choice":
+            choices = msgspec.json.decode(grammar.value)
+            return {"type": "or", "elements": [{"type": "const_string", "value": choice} for choice in choices]}
+        case "grammar":
+            return {"type": "grammar", "grammar": grammar.value}
+        case "structural_tag":
+            return msgspec.json.decode(grammar.value).get("format")
 
 
 def _asked(request: RequestFields) -> Iterator[Grammar]:

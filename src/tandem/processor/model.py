@@ -133,6 +133,10 @@ class TextModel:
             return frozenset()
         return frozenset(token_id for text, token_id in self._special_ids.items() if text not in keep)
 
+    def is_special(self, text: str) -> bool:
+        """Whether it is a special token: one that stands for no text."""
+        return text in self._special_ids
+
     def token_bytes(self, token_id: int) -> bytes:
         """What a single token stands for; empty outside the vocabulary."""
         if self._table is not None:

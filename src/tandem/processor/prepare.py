@@ -11,6 +11,7 @@ from tandem.core.openai_in import ChatRequest, CompletionRequest, Origin
 from tandem.core.request import GenerateRequest, Sampling
 from tandem.errors import RequestError
 from tandem.processor.generate import Prompt, Sequence
+from tandem.processor.grammars import Thoughts
 from tandem.processor.messages import template_messages, template_tools
 from tandem.processor.model import TextModel
 from tandem.processor.pieces import SequenceText
@@ -50,7 +51,7 @@ async def chat_prompt(model: TextModel, request: ChatRequest) -> PromptText:
         options=_template_options(model.template, request),
     )
     # The template has written the special tokens already.
-    return PromptText(text, await _encode(model, text, add_special_tokens=False))
+    return PromptText(text, await encode(model, text, add_special_tokens=False))
 
 
 async def completion_prompts(model: TextModel, request: CompletionRequest) -> list[PromptText]:
@@ -67,7 +68,7 @@ async def completion_prompts(model: TextModel, request: CompletionRequest) -> li
     found = []
     for item in many:
         if isinstance(item, str):
-            ids = await _encode(model, item, add_special_tokens=request.add_special_tokens)
+            ids = await encode(model, item, add_special_tokens=request.add_special_tokens)
             found.append(PromptText(item, ids))
         else:
             model.check_token_ids(item, "prompt")
@@ -85,14 +86,18 @@ def to_generate(
     *,
     default_max_tokens: int | None = None,
     keep: Many[str] = (),
+    thoughts: Thoughts | None = None,
 ) -> list[Prompt]:
     """The sequences to generate: n per prompt, numbered as OpenAI numbers choices.
 
     Args:
         keep: special tokens that are written out even where others are skipped.
+        thoughts: what may stand before a form that is asked for.
     Raises:
         RequestError: a knob that cannot be, or a prompt that is too long.
     """
+    if request.stream_options is not None and not request.stream:
+        raise RequestError("stream_options needs stream: true", param="stream_options")
     n = request.n or 1
     total = n * len(prompts)
     if total > _MOST_SEQUENCES:
@@ -106,6 +111,7 @@ def to_generate(
             vocab_size=model.text.vocab_size,
             defaults=model.text.defaults,
             default_max_tokens=default_max_tokens,
+            thoughts=thoughts,
         )
         route_id = origin.request_id if len(prompts) == 1 else f"{origin.request_id}-p{number}"
         sequences = []
@@ -168,7 +174,8 @@ def _template_options(template: ChatTemplate, request: ChatRequest) -> dict[str,
     return options | (request.chat_template_kwargs or {})
 
 
-async def _encode(model: TextModel, text: str, *, add_special_tokens: bool) -> list[int]:
+async def encode(model: TextModel, text: str, *, add_special_tokens: bool) -> list[int]:
+    """Tokens of a text; of a long one, without keeping others waiting."""
     if len(text) < _THREAD_FROM_CHARS:
         return model.encode(text, add_special_tokens=add_special_tokens)
     return await asyncio.to_thread(model.encode, text, add_special_tokens=add_special_tokens)

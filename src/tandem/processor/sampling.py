@@ -9,7 +9,7 @@ from typing import Any
 from tandem.core.openai_in import ChatRequest, CompletionRequest, RequestFields
 from tandem.core.request import Sampling
 from tandem.errors import ContextTooLong, RequestError
-from tandem.processor.grammars import grammar_for
+from tandem.processor.grammars import Thoughts, after_thoughts, grammar_for
 from tandem.processor.model import GenerationDefaults
 
 
@@ -21,9 +21,12 @@ def sampling_for(
     vocab_size: int,
     defaults: GenerationDefaults,
     default_max_tokens: int | None = None,
+    thoughts: Thoughts | None = None,
 ) -> Sampling:
     """How to draw the answer to a prompt of `prompt_tokens` tokens.
 
+    Args:
+        thoughts: what may stand before a form that is asked for.
     Raises:
         ContextTooLong: prompt, or prompt plus the output asked for, is over `max_model_len`.
         RequestError: an impossible combination; `param` names the field.
@@ -34,7 +37,7 @@ def sampling_for(
         raise RequestError(f"min_tokens {min_tokens} is more than the {max_tokens} tokens allowed", param="min_tokens")
     top_k = _first(request.top_k, defaults.top_k, 0)
     echo = isinstance(request, CompletionRequest) and bool(request.echo)
-    logprobs = _logprobs(request)
+    logprobs, grammar = _logprobs(request), grammar_for(request)
     return Sampling(
         max_tokens=max_tokens,
         min_tokens=min_tokens,
@@ -51,7 +54,7 @@ def sampling_for(
         logit_bias=_logit_bias(request.logit_bias, vocab_size),
         logprobs=logprobs,
         prompt_logprobs=logprobs if echo else None,
-        grammar=grammar_for(request),
+        grammar=after_thoughts(grammar, thoughts) if grammar is not None and thoughts is not None else grammar,
     )
 
 

@@ -9,20 +9,25 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
+import msgspec
+from msgspec import UNSET
+
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin, RequestFields
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent, TextChoice
 from tandem.core.outlet import Outlet
+from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tokenized
 from tandem.errors import RequestError
 from tandem.observe.stories import Stories
 from tandem.processor.chat import ChatFold, ChatStream, ChatWriter
 from tandem.processor.completions import CompletionFold, CompletionWriter
 from tandem.processor.envelope import Envelope, ResponseForm
 from tandem.processor.generate import Generator, Prompt
+from tandem.processor.grammars import Thoughts, thoughts_before
 from tandem.processor.lane import TEXT, Lane, OpenLane, parts_of
 from tandem.processor.model import TextModel
 from tandem.processor.parsers.choosing import Formats, formats_for
 from tandem.processor.parsers.registry import reasoning_format, tool_format
-from tandem.processor.prepare import PromptText, chat_prompt, completion_prompts, to_generate
+from tandem.processor.prepare import PromptText, chat_prompt, completion_prompts, encode, to_generate
 from tandem.processor.reading import Reading, reading_for
 from tandem.processor.serving import ServedModel, ServedModels
 from tandem.processor.telling import Teller
@@ -84,12 +89,12 @@ class Processor:
 
         Raises: `RequestError` and its kin before anything is generated; what generating raised.
         """
-        origin, request = call.origin, call.request
+        origin, request = _in_session(call.origin, call.request), call.request
         with self._teller.ending(origin) as end:
             model, began = self._models.find(request.model), time.perf_counter()
             prompt = await chat_prompt(model.text, request)
             reading = self._reading(model.text, request)
-            prompts = self._to_generate(origin, model, request, [prompt], keep=reading.special_tokens)
+            prompts = self._to_generate(origin, model, request, [prompt], reading)
             self._teller.tokenized(origin, prompts, time.perf_counter() - began)
             envelope = self._envelope(origin, request, prompts, model, "chatcmpl-")
             writers = [
@@ -124,7 +129,7 @@ class Processor:
         self, call: CompletionCall, outlet: Outlet | None = None
     ) -> AsyncGenerator[Completion | Spent, None]:
         """Events of a stream, or with `stream` unset one completion. Closing it cancels. Raises as `chat`."""
-        origin, request = call.origin, call.request
+        origin, request = _in_session(call.origin, call.request), call.request
         with self._teller.ending(origin) as end:
             if request.best_of is not None and request.best_of != (request.n or 1):
                 raise RequestError("best_of other than n is not served", param="best_of")
@@ -176,16 +181,39 @@ class Processor:
             lane = folds[0].lane()
         return lambda: lane if writers[0].plain else None
 
+    async def tokenize(self, call: TokenizeCall) -> Tokenized:
+        """A text or a chat's prompt in tokens. Raises as `chat`."""
+        model = self._models.find(call.model)
+        if call.chat is not None:
+            ids = (await chat_prompt(model.text, call.chat)).token_ids
+        else:
+            ids = await encode(model.text, call.text or "", add_special_tokens=call.add_special_tokens)
+        strs = [model.text.token_bytes(token).decode("utf-8", "replace") for token in ids] if call.token_strs else UNSET
+        return Tokenized(count=len(ids), max_model_len=model.max_model_len, tokens=ids, token_strs=strs)
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """Tokens as text, special ones spelt out. Raises `RequestError` for tokens that the model does not have."""
+        model = self._models.find(request.model)
+        model.text.check_token_ids(request.tokens, "tokens")
+        return Detokenized(model.text.decode(request.tokens))
+
     def _to_generate(
         self,
         origin: Origin,
         model: ServedModel,
         request: ChatRequest | CompletionRequest,
         texts: list[PromptText],
-        keep: tuple[str, ...] = (),
+        reading: Reading | None = None,
     ) -> list[Prompt]:
-        limit = self._options.default_max_tokens
-        return to_generate(origin, model, request, texts, default_max_tokens=limit, keep=keep)
+        return to_generate(
+            origin,
+            model,
+            request,
+            texts,
+            default_max_tokens=self._options.default_max_tokens,
+            keep=reading.special_tokens if reading is not None else (),
+            thoughts=_thoughts(model.text, request, texts[0].text, reading),
+        )
 
     def _envelope(
         self, origin: Origin, request: RequestFields, prompts: list[Prompt], model: ServedModel, prefix: str
@@ -205,3 +233,22 @@ class Processor:
                 reasoning=options.reasoning_parser,
             )
         return reading_for(self._formats[text], request, split=options.response_form != "guide")
+
+
+def _in_session(origin: Origin, request: RequestFields) -> Origin:
+    """Requests of one `prompt_cache_key` are a session for the router, unless a header names one."""
+    if request.prompt_cache_key is None or origin.session_id is not None:
+        return origin
+    return msgspec.structs.replace(origin, session_id=request.prompt_cache_key)
+
+
+def _thoughts(
+    model: TextModel, request: ChatRequest | CompletionRequest, prompt: str, reading: Reading | None
+) -> Thoughts | None:
+    """What the answer may begin with. A mark that is a special token is no text to an engine's grammar."""
+    if reading is None or not isinstance(request, ChatRequest):
+        return None
+    thoughts = thoughts_before(reading.formats.reasoning, prompt, goes_on=request.continue_final_message)
+    if thoughts is None or model.is_special(thoughts.open) or model.is_special(thoughts.close):
+        return None
+    return thoughts

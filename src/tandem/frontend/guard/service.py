@@ -9,6 +9,7 @@ from tandem.core.load import LoadReport
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.outlet import Outlet
+from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tokenized
 from tandem.frontend.guard.admission import Admission
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.keys import KeyEntry, shown_key
@@ -132,6 +133,14 @@ class Guarded:
         """See `ports.Answers`."""
         ticket = self._accepted(call)
         return self._counting(self._processor.complete(call, _counting_outlet(outlet, ticket)), ticket)
+
+    async def tokenize(self, call: TokenizeCall) -> Tokenized:
+        """See `ports.Answers`. Costs no tokens."""
+        return await self._processor.tokenize(call)
+
+    async def detokenize(self, request: DetokenizeRequest) -> Detokenized:
+        """See `ports.Answers`."""
+        return await self._processor.detokenize(request)
 
     def models(self) -> list[Model]:
         """See `ports.Answers`."""

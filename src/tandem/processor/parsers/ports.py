@@ -94,5 +94,7 @@ class ReasoningFormat:
     name: str
     splitter: Callable[[str], Splitter]
     """A fresh splitter, for one sequence; its argument is the prompt's text, which may have opened the thought."""
+    tags: tuple[str, str] | None = None
+    """What a thought at the answer's beginning stands between: a form asked for then begins after it."""
     special_tokens: tuple[str, ...] = ()
     """As `ToolFormat`'s."""

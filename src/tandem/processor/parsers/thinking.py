@@ -118,8 +118,8 @@ def _mistral(prompt: str) -> ThoughtSplitter:
     return ThoughtSplitter(_MISTRAL, thinking=prompt.rstrip().endswith(_MISTRAL[0]))
 
 
-QWEN3: Final = ReasoningFormat(name="qwen3", splitter=_by_prompt, special_tokens=THINK)
+QWEN3: Final = ReasoningFormat(name="qwen3", splitter=_by_prompt, tags=THINK, special_tokens=THINK)
 """The model or the prompt opens the thought."""
-DEEPSEEK_R1: Final = ReasoningFormat(name="deepseek_r1", splitter=_implied, special_tokens=THINK)
+DEEPSEEK_R1: Final = ReasoningFormat(name="deepseek_r1", splitter=_implied, tags=THINK, special_tokens=THINK)
 """Every answer begins inside a thought, unless the prompt has closed it."""
-MISTRAL: Final = ReasoningFormat(name="mistral", splitter=_mistral, special_tokens=_MISTRAL)
+MISTRAL: Final = ReasoningFormat(name="mistral", splitter=_mistral, tags=_MISTRAL, special_tokens=_MISTRAL)
