@@ -10,6 +10,7 @@ import pytest
 from tandem.core.request import Grammar
 from tandem.engines.vllm.grammar_guard import GrammarGuard
 from tandem.errors import EngineFailed, RequestError
+from tandem.processor.grammars import Thoughts, after_thoughts
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
 
@@ -49,6 +50,8 @@ USUAL = [
 async def test_usual_grammars_pass(guard: GrammarGuard) -> None:
     for grammar in USUAL:
         await guard.check(grammar)
+        for begun in (True, False):
+            await guard.check(after_thoughts(grammar, Thoughts("<think>", "</think>", begun)))
 
 
 async def test_what_cannot_be_enforced_is_told_with_its_field(guard: GrammarGuard) -> None:
@@ -63,6 +66,8 @@ async def test_what_cannot_be_enforced_is_told_with_its_field(guard: GrammarGuar
         with pytest.raises(RequestError, match=word) as refused:
             await guard.check(grammar)
         assert refused.value.param == grammar.field
+        with pytest.raises(RequestError):
+            await guard.check(after_thoughts(grammar, Thoughts("<think>", "</think>", False)))
 
 
 async def test_bombs_end_their_own_process_and_the_next_grammar_passes(guard: GrammarGuard) -> None:

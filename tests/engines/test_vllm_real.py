@@ -210,3 +210,58 @@ async def main():
 asyncio.run(main())
 """
     assert zygote.run(body)["error"] == "ConfigError: there is no model folder /no/such/model"
+
+
+def test_a_pooling_model_embeds_as_transformers_does_and_writes_nothing(zygote: Zygote) -> None:
+    body = """
+import struct
+from tandem.core.embeddings import EmbedRequest
+def reference(ids):
+    import torch
+    from transformers import AutoModel
+    model = AutoModel.from_pretrained(sys.argv[2], dtype=torch.float32)
+    with torch.no_grad():
+        last = model(torch.tensor([ids])).last_hidden_state[0, -1]
+    return torch.nn.functional.normalize(last, dim=0).tolist()
+
+def error(task):
+    return f"{type(task).__name__}: {task}"
+
+async def main():
+    try:
+        await VllmEngine(spec(runner="pooling")).load()
+        handing = ""
+    except Exception as wrong:
+        handing = error(wrong)
+    engine = VllmEngine(spec(roles=(), runner="pooling"))
+    await engine.load()
+    prompts = [a_prompt(20), a_prompt(33), a_prompt(20)]
+    made = await asyncio.gather(*(engine.embed(EmbedRequest(request_id=f"e{i}", token_ids=ids))
+                                  for i, ids in enumerate(prompts)))
+    vectors = [struct.unpack(f"<{len(one.vector) // 4}f", one.vector) for one in made]
+    refused = []
+    for work in (answer_of(engine.generate(a_request(a_prompt(20)))),
+                 engine.embed(EmbedRequest(request_id="long", token_ids=a_prompt(513))),
+                 engine.embed(EmbedRequest(request_id="dims", token_ids=a_prompt(20), dimensions=3))):
+        try:
+            await work
+        except Exception as wrong:
+            refused.append(error(wrong))
+    embeds, active = engine.capabilities.embeds, len(engine._active)
+    await engine.aclose()
+    say(vectors=vectors, refused=refused, handing=handing, embeds=embeds, active=active,
+        reference=[reference(ids) for ids in prompts[:2]])
+asyncio.run(main())
+"""
+    found = zygote.run(body)
+    assert (found["embeds"], found["active"]) == (True, 0)
+    first, second, again = found["vectors"]
+    for vector, reference in zip((first, second), found["reference"], strict=True):
+        assert sum(a * b for a, b in zip(vector, reference, strict=True)) > 0.995
+    assert sum(a * b for a, b in zip(first, again, strict=True)) > 0.9999
+    assert sum(a * b for a, b in zip(first, second, strict=True)) < 0.99
+    writes, long, dims = found["refused"]
+    assert writes.startswith("RequestError: this model writes no text")
+    assert long.startswith("ContextTooLong: an input has 513 tokens")
+    assert dims.startswith("RequestError")
+    assert found["handing"].startswith("ConfigError: an engine that embeds hands no KV over")

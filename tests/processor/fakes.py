@@ -1,16 +1,19 @@
 """A scripted decode worker behind the ports that the processor uses."""
 
 import asyncio
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from tandem.core.cards import EngineFacts, InstanceCard, ModelCard
+from tandem.core.embeddings import EmbedOutput, EmbedRequest
 from tandem.core.openai_in import Origin
 from tandem.core.request import STEP, GenerateOutput, GenerateRequest, Step, compact
 from tandem.errors import InstanceLost
 from tandem.observe.stories import Stories
+from tandem.processor.embeddings import Embedder
 from tandem.processor.generate import Generator
 from tandem.processor.model import TextModel
 from tandem.processor.service import Processor, ProcessorOptions
@@ -22,13 +25,18 @@ Answer = Callable[[GenerateRequest], AsyncGenerator[GenerateOutput, None]]
 
 
 def a_card(
-    instance_id: str = "w1", *, model: str = "tiny", path: str = "/m", max_model_len: int = 2048
+    instance_id: str = "w1",
+    *,
+    model: str = "tiny",
+    path: str = "/m",
+    max_model_len: int = 2048,
+    endpoints: Sequence[str] = ("generate",),
 ) -> InstanceCard:
     return InstanceCard(
         instance_id=instance_id,
         namespace="dynamo",
         component="VllmWorker",
-        endpoints=["generate"],
+        endpoints=list(endpoints),
         address="127.0.0.1:1",
         roles=["decode"],
         engine=EngineFacts(
@@ -119,6 +127,9 @@ class FakeWorkers:
     calls: list[tuple[str, GenerateRequest]] = field(default_factory=list)
     open: int = 0
     """Calls that run."""
+    embedded: list[tuple[str, EmbedRequest]] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    """Instances that are found dead when they are to embed."""
 
     def call(
         self,
@@ -151,6 +162,26 @@ class FakeWorkers:
         finally:
             self.open -= 1
             await stream.aclose()
+
+    async def embed(
+        self,
+        card_or_address: InstanceCard | str,
+        endpoint: str,
+        request: EmbedRequest,
+        response_type: type[EmbedOutput],
+        *,
+        request_id: str = "",
+        deadline: float | None = None,
+    ) -> AsyncGenerator[EmbedOutput, None]:
+        """First token, count of tokens, and the dimensions asked for."""
+        assert isinstance(card_or_address, InstanceCard)
+        assert (endpoint, request_id) == ("embed", request.request_id)
+        name = card_or_address.instance_id
+        self.embedded.append((name, request))
+        if name in self.lost:
+            self.view.report_lost(name)
+            raise InstanceLost("gone")
+        yield EmbedOutput(struct.pack("<3f", request.token_ids[0], len(request.token_ids), request.dimensions or 0))
 
 
 def saying(model: TextModel, text: str, *, step: int = 1, eos: int | None = 2, cached: int = 0) -> Answer:
@@ -200,10 +231,12 @@ async def a_house(
     served_model_name: str | None = None,
     max_reroutes: int = 3,
     reroute_wait_s: float = 0.05,
+    endpoints: Sequence[str] = ("generate",),
 ) -> House:
     """A processor over one scripted worker per answer: w1, w2, …"""
     names = [f"w{i}" for i in range(1, len(answers) + 1)]
-    view = FakeView(*(a_card(name, path=str(path), max_model_len=max_model_len) for name in names))
+    cards = [a_card(name, path=str(path), max_model_len=max_model_len, endpoints=endpoints) for name in names]
+    view = FakeView(*cards)
     workers = FakeWorkers(view, dict(zip(names, answers, strict=True)))
     models = ServedModels(view, component="VllmWorker", served_model_name=served_model_name, load=lambda _: text_model)
     following = asyncio.create_task(models.follow())
@@ -211,6 +244,7 @@ async def a_house(
         await models.wait_ready()
     stories = Stories()
     router = RuleRouter(rule_named("round-robin"))
+    embedder = Embedder(models, router, workers.embed)
     generator = Generator(
         models,
         router,
@@ -219,7 +253,9 @@ async def a_house(
         max_reroutes=max_reroutes,
         reroute_wait_s=reroute_wait_s,
     )
-    return House(view, workers, models, stories, Processor(models, generator, stories, options), router, following)
+    return House(
+        view, workers, models, stories, Processor(models, generator, stories, options, embedder), router, following
+    )
 
 
 def an_origin(request_id: str = "r-1") -> Origin:

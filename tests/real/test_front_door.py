@@ -87,6 +87,7 @@ async def test_a_schema_is_kept_by_every_choice(ask: AsyncOpenAI) -> None:
         n=3,
         temperature=1,
         max_tokens=300,
+        reasoning_effort="none",
         logit_bias={str(token): -100 for token in space},  # so small a model would write blanks for ever
     )
     assert [choice.finish_reason for choice in reply.choices] == ["stop"] * 3
@@ -150,3 +151,55 @@ async def test_a_form_that_does_not_compile_names_its_field_and_leaves_the_engin
         assert refused.value.param == field, refused.value.message
     reply = await ask.chat.completions.create(model="tiny", messages=HI, max_tokens=4)
     assert reply.choices[0].finish_reason == "length"
+
+
+async def test_a_prompt_is_echoed_with_its_log_probabilities(ask: AsyncOpenAI) -> None:
+    prompt = "What is 你好 prefill?"
+    reply = await ask.completions.create(
+        model="tiny", prompt=prompt, echo=True, logprobs=2, max_tokens=4, temperature=0
+    )
+    choice = reply.choices[0]
+    found = choice.logprobs
+    assert found is not None
+    assert found.tokens is not None
+    assert found.token_logprobs is not None
+    assert found.top_logprobs is not None
+    assert found.text_offset is not None
+    assert choice.text.startswith(prompt)
+    count = reply.usage.prompt_tokens + 4 if reply.usage else 0
+    assert [len(column) for column in (found.tokens, found.token_logprobs, found.top_logprobs, found.text_offset)] == [
+        count
+    ] * 4
+    assert found.token_logprobs[0] is None
+    assert all(value is not None and value <= 0 for value in found.token_logprobs[1:])
+    for token, logprob, top in list(zip(found.tokens, found.token_logprobs, found.top_logprobs, strict=True))[-4:]:
+        assert (max(top, key=lambda word: top[word]), top[token]) == (token, logprob)
+    alone = await ask.completions.create(model="tiny", prompt=prompt, echo=True, logprobs=2, max_tokens=0)
+    assert alone.choices[0].text == prompt
+    only = alone.choices[0].logprobs
+    assert only is not None
+    assert only.tokens == found.tokens[: count - 4]
+
+
+async def test_a_response_streams_what_it_would_say_in_one_piece(ask: AsyncOpenAI) -> None:
+    whole = await ask.responses.create(model="tiny", input="Who are you?", temperature=0, max_output_tokens=200)
+    async with ask.responses.stream(model="tiny", input="Who are you?", temperature=0, max_output_tokens=200) as stream:
+        deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]
+        final = await stream.get_final_response()
+    assert whole.status == final.status == "completed"
+    assert "".join(deltas) == final.output_text == whole.output_text
+    assert whole.output_text
+    assert [item.type for item in whole.output] == [item.type for item in final.output]
+
+
+async def test_stop_strings_end_the_text_wherever_tokens_begin(ask: AsyncOpenAI) -> None:
+    question: Any = {"model": "tiny", "messages": HI, "temperature": 0, "reasoning_effort": "none", "max_tokens": 100}
+    text = (await ask.chat.completions.create(**question)).choices[0].message.content or ""
+    assert len(text) > 12
+    for start, length in ((3, 2), (4, 5), (len(text) // 2, 7)):
+        stop = text[start : start + length]
+        reply = (await ask.chat.completions.create(**question, stop=[stop])).choices[0]
+        end = text.index(stop)
+        assert (reply.message.content, reply.finish_reason) == (text[:end], "stop")
+        kept = await ask.chat.completions.create(**question, stop=stop, extra_body={"include_stop_str_in_output": True})
+        assert kept.choices[0].message.content == text[: end + len(stop)]

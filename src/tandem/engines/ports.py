@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from tandem.core.cards import EngineFacts
+from tandem.core.embeddings import EmbedOutput, EmbedRequest
 from tandem.core.handoff import Handoff
 from tandem.core.kv_events import KvEventBatch
 from tandem.core.request import GenerateOutput, GenerateRequest
@@ -33,6 +34,8 @@ class EngineCapabilities:
     on_kv_failure: Literal["error", "recompute"]
     """What `decode` does when the KV does not arrive: raise `KvTransferFailed`, or prefill by itself."""
     kv_events: bool
+    embeds: bool = False
+    """It makes embeddings and writes no text: the engine is an `EmbeddingEngine` too, and refuses `generate`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,18 @@ class TransferTotals:
     transfers: int = 0
     failures: int = 0
     seconds: float = 0.0
+
+
+class EmbeddingEngine(Protocol):
+    """An engine whose capabilities say that it embeds."""
+
+    async def embed(self, request: EmbedRequest) -> EmbedOutput:
+        """The embedding of some tokens. Cancelling it gives the request up.
+
+        Raises:
+            RequestError: the engine cannot take the request: too long, or dimensions that the model does not have.
+            Overloaded, EngineFailed: as `Engine.generate`.
+        """
 
 
 class Engine(Protocol):

@@ -21,6 +21,7 @@ from tandem.errors import Cancelled, ModelNotFound, ServingError
 from tandem.frontend.answering import Answering, DoorOptions
 from tandem.frontend.anthropic.service import Messages
 from tandem.frontend.batches.service import Batches, BatchOptions
+from tandem.frontend.embeddings import Embeddings
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.guard.cors import Cors
 from tandem.frontend.guard.service import Guard
@@ -84,7 +85,8 @@ class FrontDoor:
         messages = Messages(self._answering, answers)
         responses = Responses(self._answering, answers, wall_clock=wall_clock)
         tokens = Tokens(self._answering, answers)
-        rooms: list[HasRoutes] = [self._answering, responses, messages, tokens]
+        embeddings = Embeddings(self._answering, answers)
+        rooms: list[HasRoutes] = [self._answering, responses, messages, embeddings, tokens]
         self.batches: Batches | None = None
         if batches is not None:
             self.batches = Batches(

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
+from tandem.core.embeddings import EmbeddingList, EmbeddingsCall
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.outlet import Outlet
@@ -27,6 +28,9 @@ class Processor(Protocol):
     def complete(self, call: CompletionCall, outlet: Outlet | None = None) -> AsyncGenerator[Completion | Spent, None]:
         """The same for plain completions."""
 
+    async def embed(self, call: EmbeddingsCall) -> EmbeddingList:
+        """Embeddings of the inputs. Raises `ServingError`; cancelling it gives them up."""
+
     async def tokenize(self, call: TokenizeCall) -> Tokenized:
         """A text or a chat's prompt in tokens. Raises `RequestError` and its kin, as `chat`."""
 
@@ -47,6 +51,8 @@ class Answers(Protocol):
 
     def complete(self, call: CompletionCall, outlet: Outlet | None = None) -> AsyncGenerator[Completion, None]:
         """See `Processor.complete`."""
+
+    async def embed(self, call: EmbeddingsCall) -> EmbeddingList: ...
 
     async def tokenize(self, call: TokenizeCall) -> Tokenized: ...
 

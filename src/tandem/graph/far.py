@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from tandem.core.embeddings import EmbeddingList, EmbeddingsCall
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.outlet import Outlet
@@ -46,6 +47,12 @@ class FarProcessor:
         """See `ProcessorService.complete`."""
         stream: AsyncGenerator[Completion | Spent, None] = self._client.complete(call)
         return stream
+
+    async def embed(self, call: EmbeddingsCall) -> EmbeddingList:
+        """See `ProcessorService.embed`."""
+        async with aclosing(self._client.embed(call)) as answers:
+            embeddings: EmbeddingList = await anext(answers)
+            return embeddings
 
     async def tokenize(self, call: TokenizeCall) -> Tokenized:
         """See `ProcessorService.tokenize`."""

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tandem.core.embeddings import EmbeddingList, EmbeddingsCall
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Spent
 from tandem.core.routing import RouteChoice, RouteRequest
@@ -111,6 +112,7 @@ class ProcessorService(Linkable):
     @async_on_start
     async def start(self) -> None:
         """Follow the decode workers; load the tokenizer once the model is known."""
+        from tandem.processor.embeddings import Embedder
         from tandem.processor.generate import Generator
         from tandem.processor.model import TextModel
         from tandem.processor.service import Processor, ProcessorOptions
@@ -131,9 +133,8 @@ class ProcessorService(Linkable):
         )
         await models.prepare()
         self.tasks.add("models", models.follow())
-        generator = Generator(
-            models, self._router_for(settings), runtime.call, stories, max_reroutes=settings.max_reroutes
-        )
+        router = self._router_for(settings)
+        generator = Generator(models, router, runtime.call, stories, max_reroutes=settings.max_reroutes)
         self.processor = Processor(
             models,
             generator,
@@ -144,6 +145,7 @@ class ProcessorService(Linkable):
                 tool_call_parser=settings.tool_call_parser,
                 default_max_tokens=settings.default_max_tokens,
             ),
+            Embedder(models, router, runtime.call),
         )
 
     def _router_for(self, settings: ProcessorSettings) -> Any:
@@ -175,6 +177,11 @@ class ProcessorService(Linkable):
         async with aclosing(self.processor.complete(call)) as replies:
             async for reply in replies:
                 yield reply
+
+    @endpoint()
+    async def embed(self, call: EmbeddingsCall) -> AsyncIterator[EmbeddingList]:
+        """Embeddings, likewise."""
+        yield await self.processor.embed(call)
 
     @endpoint()
     async def tokenize(self, call: TokenizeCall) -> AsyncIterator[Tokenized]:

@@ -56,17 +56,8 @@ async def chat_prompt(model: TextModel, request: ChatRequest) -> PromptText:
 
 async def completion_prompts(model: TextModel, request: CompletionRequest) -> list[PromptText]:
     """The prompts of a plain completion: one text, one list of tokens, or several of either."""
-    prompt = request.prompt
-    if isinstance(prompt, str):
-        many: Many[Any] = [prompt]
-    elif prompt and all(isinstance(item, int) for item in prompt):
-        many = [prompt]
-    else:
-        many = prompt
-    if not many or any(isinstance(item, int) or not len(item) for item in many):
-        raise RequestError("prompt must be a text or a list of tokens, or a list of either, none empty", param="prompt")
     found = []
-    for item in many:
+    for item in _several(request.prompt, "prompt"):
         if isinstance(item, str):
             ids = await encode(model, item, add_special_tokens=request.add_special_tokens)
             found.append(PromptText(item, ids))
@@ -76,6 +67,34 @@ async def completion_prompts(model: TextModel, request: CompletionRequest) -> li
     if not all(prompt.token_ids for prompt in found):
         raise RequestError("a prompt has no tokens", param="prompt")
     return found
+
+
+async def inputs_in_tokens(model: TextModel, given: str | Many[Any]) -> list[list[int]]:
+    """The inputs of an embedding, likewise. The tokenizer's own special tokens belong to a text."""
+    found = []
+    for item in _several(given, "input"):
+        if isinstance(item, str):
+            found.append(await encode(model, item, add_special_tokens=True))
+        else:
+            model.check_token_ids(item, "input")
+            found.append(list(item))
+    if not all(found):
+        raise RequestError("an input has no tokens", param="input")
+    return found
+
+
+def _several(given: str | Many[Any], field: str) -> Many[Any]:
+    """Texts and lists of tokens. Raises `RequestError` for a mixture, and for nothing."""
+    if isinstance(given, str):
+        many: Many[Any] = [given]
+    elif given and all(isinstance(item, int) for item in given):
+        many = [given]
+    else:
+        many = given
+    if not many or any(isinstance(item, int) or not len(item) for item in many):
+        message = f"{field} must be a text or a list of tokens, or a list of either, none empty"
+        raise RequestError(message, param=field)
+    return many
 
 
 def to_generate(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import UNSET
 
+from tandem.core.embeddings import EmbeddingList, EmbeddingsCall
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin, RequestFields
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent, TextChoice
 from tandem.core.outlet import Outlet
@@ -20,6 +21,7 @@ from tandem.errors import RequestError
 from tandem.observe.stories import Stories
 from tandem.processor.chat import ChatFold, ChatStream, ChatWriter
 from tandem.processor.completions import CompletionFold, CompletionWriter
+from tandem.processor.embeddings import Embedder
 from tandem.processor.envelope import Envelope, ResponseForm
 from tandem.processor.generate import Generator, Prompt
 from tandem.processor.grammars import Thoughts, thoughts_before
@@ -61,6 +63,7 @@ class Processor:
         generator: Generator,
         stories: Stories,
         options: ProcessorOptions | None = None,
+        embedder: Embedder | None = None,
         *,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -68,6 +71,7 @@ class Processor:
         self._generator = generator
         self._teller = Teller(stories, wall_clock)
         self._options = options or ProcessorOptions()
+        self._embedder = embedder
         self._formats: dict[TextModel, Formats] = {}
 
     def models(self) -> list[Model]:
@@ -91,7 +95,7 @@ class Processor:
         """
         origin, request = _in_session(call.origin, call.request), call.request
         with self._teller.ending(origin) as end:
-            model, began = self._models.find(request.model), time.perf_counter()
+            model, began = self._writing(request), time.perf_counter()
             prompt = await chat_prompt(model.text, request)
             reading = self._reading(model.text, request)
             prompts = self._to_generate(origin, model, request, [prompt], reading)
@@ -133,7 +137,7 @@ class Processor:
         with self._teller.ending(origin) as end:
             if request.best_of is not None and request.best_of != (request.n or 1):
                 raise RequestError("best_of other than n is not served", param="best_of")
-            model, began = self._models.find(request.model), time.perf_counter()
+            model, began = self._writing(request), time.perf_counter()
             texts = await completion_prompts(model.text, request)
             prompts = self._to_generate(origin, model, request, texts)
             self._teller.tokenized(origin, prompts, time.perf_counter() - began)
@@ -181,6 +185,12 @@ class Processor:
             lane = folds[0].lane()
         return lambda: lane if writers[0].plain else None
 
+    async def embed(self, call: EmbeddingsCall) -> EmbeddingList:
+        """Embeddings of the inputs. Raises `RequestError` and its kin, as `chat`."""
+        if self._embedder is None:
+            raise RequestError("nothing embeds here", param="model")
+        return await self._embedder.embed(call)
+
     async def tokenize(self, call: TokenizeCall) -> Tokenized:
         """A text or a chat's prompt in tokens. Raises as `chat`."""
         model = self._models.find(call.model)
@@ -196,6 +206,12 @@ class Processor:
         model = self._models.find(request.model)
         model.text.check_token_ids(request.tokens, "tokens")
         return Detokenized(model.text.decode(request.tokens))
+
+    def _writing(self, request: RequestFields) -> ServedModel:
+        model = self._models.find(request.model)
+        if model.embeds:
+            raise RequestError(f"the model {model.name!r} writes no text: it embeds", param="model")
+        return model
 
     def _to_generate(
         self,

@@ -33,6 +33,8 @@ class ServedModel:
     text: TextModel
     max_model_len: int
     """Smallest of the workers that serve it now: any of them must be able to take what is accepted."""
+    embeds: bool = False
+    """It makes embeddings and writes no text."""
     created: int = field(default_factory=lambda: int(time.time()))
 
 
@@ -77,18 +79,20 @@ class ServedModels:
         """Take note of these instances and load what they serve; False when a folder could not be read."""
         limits: dict[str, int] = {}
         paths: dict[str, str] = {}
+        embeds: dict[str, bool] = {}
         for card in cards:
             if card.model is not None and _decodes(card):
                 name = self._name_of(card)
                 limit = card.engine.max_model_len if card.engine else card.model.max_model_len
                 limits[name] = min(limits.get(name, limit), limit)
+                embeds[name] = "embed" in card.endpoints
                 paths.setdefault(name, self._model_path or card.model.model_path)
         for name, path in paths.items():
             text = await self._text(path)
             if text is None:
                 continue
             known = self._models.get(name) or ServedModel(name, path, text, limits[name])
-            self._models[name] = replace(known, path=path, text=text, max_model_len=limits[name])
+            self._models[name] = replace(known, path=path, text=text, max_model_len=limits[name], embeds=embeds[name])
         async with self._changed:
             self._changed.notify_all()
         return all(path in self._texts for path in paths.values())

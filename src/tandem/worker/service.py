@@ -12,17 +12,18 @@ import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from tandem.core.cards import InstanceCard, ModelCard, Role
+from tandem.core.embeddings import EmbedOutput, EmbedRequest
 from tandem.core.handoff import PrefillClaim, PrefillProgress, Verdict
 from tandem.core.kv_updates import KvState, KvStateAsk
 from tandem.core.request import STEP, GenerateRequest
 from tandem.disagg.queue import PrefillQueue
 from tandem.disagg.rules import DisaggRules, queue_name
-from tandem.engines.ports import Engine
+from tandem.engines.ports import EmbeddingEngine, Engine
 from tandem.runtime.ports import Registration, Runtime
 from tandem.settings import DisaggSettings, WorkerSettings
 from tandem.worker.decode import DecodeWorker
@@ -118,6 +119,8 @@ class EngineWorker:
             activity=self._activity,
         )
         runtime.serve("generate", GenerateRequest, STEP, self._decode.steps)
+        if self._engine.capabilities.embeds:
+            runtime.serve("embed", EmbedRequest, EmbedOutput, self._embed)
         runtime.serve("claim", PrefillClaim, Verdict, self._decode.claim)
         runtime.serve("progress", PrefillProgress, Verdict, self._decode.progress)
         runtime.serve("reset_prefix_cache", Nothing, bool, self._reset_prefix_cache)
@@ -205,7 +208,7 @@ class EngineWorker:
             instance_id=self._running.instance_id,
             namespace=self._running.namespace,
             component=self._components[role],
-            endpoints=["generate", "claim", "progress"] if role == "decode" else [],
+            endpoints=self._endpoints(role),
             address=self._running.server.address,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -219,6 +222,14 @@ class EngineWorker:
             ),
             extra={"kv_updates": "1"} if self._engine.capabilities.kv_events else {},
         )
+
+    def _endpoints(self, role: Role) -> list[str]:
+        if role == "prefill":
+            return []
+        return ["embed"] if self._engine.capabilities.embeds else ["generate", "claim", "progress"]
+
+    async def _embed(self, request: EmbedRequest) -> AsyncGenerator[EmbedOutput, None]:
+        yield await cast(EmbeddingEngine, self._engine).embed(request)
 
     async def _reset_prefix_cache(self, _: "Nothing") -> AsyncGenerator[bool, None]:
         yield await self._engine.reset_prefix_cache()

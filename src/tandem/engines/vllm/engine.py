@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from tandem.core.cards import EngineFacts
+from tandem.core.embeddings import EmbedOutput, EmbedRequest
 from tandem.core.handoff import Handoff
 from tandem.core.kv_events import KvEventBatch
 from tandem.core.request import GenerateOutput, GenerateRequest, Sampling
@@ -27,7 +28,13 @@ from tandem.engines.vllm.args import check_engine_keys
 from tandem.engines.vllm.events import EVENTS, REPLAY, read_events
 from tandem.engines.vllm.failures import translated
 from tandem.engines.vllm.loading import ENGINE, LoadedEngine, load_engine
-from tandem.engines.vllm.outputs import OutputMapper, first_token_of, sampling_params
+from tandem.engines.vllm.outputs import (
+    OutputMapper,
+    embedding_of,
+    first_token_of,
+    pooling_params,
+    sampling_params,
+)
 from tandem.engines.vllm.process import close_sockets, kill, wait_any_exit
 from tandem.engines.vllm.stats import EngineStats
 from tandem.engines.vllm.transfer import ask_for_handoff, make_handoff, probe, transfer_params
@@ -88,6 +95,7 @@ class VllmEngine:
             local_prefill_ok=True,
             on_kv_failure="error",
             kv_events=self._loaded.has_events,
+            embeds=self._loaded.embeds,
         )
         self._death = asyncio.get_running_loop().create_future()
         self._watch = asyncio.create_task(self._watch_processes(), name="vllm-engine-watch")
@@ -100,6 +108,30 @@ class VllmEngine:
             facts.block_size_tokens,
         )
         return facts
+
+    async def embed(self, request: EmbedRequest) -> EmbedOutput:
+        """See `ports.EmbeddingEngine`."""
+        if len(request.token_ids) > self.facts.max_model_len:
+            message = f"an input has {len(request.token_ids)} tokens; the model takes {self.facts.max_model_len}"
+            raise ContextTooLong(message, param="input")
+        number = next(self._numbers)
+        self._active.add(number)
+        self._unstarted[number] = len(request.token_ids)
+        options = {"priority": request.priority} if self._engine.by_priority else {}
+        prompt = {"type": "token", "prompt_token_ids": request.token_ids}
+        try:
+            with translated():
+                params = pooling_params(request)
+                async with contextlib.aclosing(
+                    self._engine.llm.encode(prompt, params, request.request_id, **options)
+                ) as outputs:
+                    async for output in outputs:
+                        if output.finished:
+                            return embedding_of(output)
+            raise EngineFailed("the engine ended a request without an embedding")
+        finally:
+            self._active.discard(number)
+            self._unstarted.pop(number, None)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
         mapper = OutputMapper(request)
@@ -279,6 +311,8 @@ class VllmEngine:
                         await self._release(queue.request_id)
 
     def _refuse_what_cannot_run(self, request: GenerateRequest) -> None:
+        if self.capabilities.embeds:
+            raise RequestError("this model writes no text: it embeds", param="model")
         if self._is_dead():
             raise EngineFailed(f"the engine died: {self._death.result() if self._death else ''}")
         if not request.prompt_token_ids:

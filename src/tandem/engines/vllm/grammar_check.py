@@ -8,6 +8,7 @@ import json
 import random
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from tandem.core.request import Grammar
@@ -36,15 +37,13 @@ def examine(grammar: Grammar) -> str:
 
 def _compile(xgrammar: Any, compiler: Any, grammar: Grammar) -> Any:
     """As vLLM's own backend does."""
-    from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
     from vllm.v1.structured_output.utils import choice_as_grammar, grammar_is_likely_lark
 
     match grammar.kind:
         case "json_object":
             return compiler.compile_json_schema('{"type": "object"}')
         case "json_schema":
-            if has_xgrammar_unsupported_json_features(json.loads(grammar.value)):
-                raise ValueError("the schema has features that the engine cannot enforce")
+            _check_schemas([json.loads(grammar.value)])
             return compiler.compile_json_schema(grammar.value)
         case "regex":
             return compiler.compile_regex(grammar.value)
@@ -55,6 +54,7 @@ def _compile(xgrammar: Any, compiler: Any, grammar: Grammar) -> Any:
             return compiler.compile_lark(grammar.value) if lark else compiler.compile_grammar(grammar.value)
         case "structural_tag":
             tag = json.loads(grammar.value)
+            _check_schemas(list(_schemas(tag)))
             if "structures" not in tag:
                 return compiler.compile_structural_tag(grammar.value)
             items = [
@@ -62,6 +62,27 @@ def _compile(xgrammar: Any, compiler: Any, grammar: Grammar) -> Any:
                 for one in tag["structures"]
             ]
             return compiler.compile_structural_tag(items, tag["triggers"])
+
+
+def _check_schemas(schemas: list[Any]) -> None:
+    """Raises `ValueError` for what the compiler would leave out without a word."""
+    from vllm.v1.structured_output.backend_xgrammar import has_xgrammar_unsupported_json_features
+
+    if any(has_xgrammar_unsupported_json_features(schema) for schema in schemas):
+        raise ValueError("the schema has features that the engine cannot enforce")
+
+
+def _schemas(value: Any) -> Iterator[Any]:
+    """The JSON schemas in a structural tag."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _schemas(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("json_schema", "schema"):
+                yield item
+            else:
+                yield from _schemas(item)
 
 
 def _walk(xgrammar: Any, compiled: Any) -> str:

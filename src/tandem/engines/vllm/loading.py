@@ -41,6 +41,8 @@ class LoadedEngine:
     has_events: bool
     by_priority: bool
     """Whether the engine was told to heed priorities; it refuses them otherwise."""
+    embeds: bool
+    """It is a pooling model: no text comes out of it."""
     guard: GrammarGuard | None
     """Looks at grammars before the engine does; None for a backend that the YAML chose and we do not know."""
 
@@ -73,7 +75,13 @@ def _load(spec: EngineSpec, stats: EngineStats, home: EngineHome, *, cpu: bool) 
     for notice in args.notices:
         logger.warning("engine.setting engine=vllm %s", notice)
     config = _create_config(parsed)
+    embeds = config.model_config.runner_type == "pooling"
+    if embeds and spec.roles:
+        raise ConfigError("an engine that embeds hands no KV over: serve it without remote-prefill", param="runner")
     guard = side_channel = None
+    if config.structured_outputs_config.backend == "xgrammar" and not embeds:
+        with forked_engines():  # before any port is held: a fork would hold it too
+            guard = GrammarGuard.start(fork=cpu)
     with contextlib.ExitStack() as loading:
         if spec.roles:
             port = loading.enter_context(held_ports(config.parallel_config.data_parallel_size))
@@ -81,8 +89,6 @@ def _load(spec: EngineSpec, stats: EngineStats, home: EngineHome, *, cpu: bool) 
         loading.enter_context(engine_environment(home, cpu=cpu, side_channel=side_channel))
         loading.enter_context(forked_engines())
         try:
-            if config.structured_outputs_config.backend == "xgrammar":
-                guard = GrammarGuard.start(fork=cpu)
             llm = AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger(stats)], disable_log_stats=True)
         except Exception as error:
             if guard is not None:
@@ -91,7 +97,7 @@ def _load(spec: EngineSpec, stats: EngineStats, home: EngineHome, *, cpu: bool) 
     address = "" if side_channel is None else f"{side_channel[0]}:{side_channel[1]}"
     facts = _facts(spec, config, engine_id=engine_id, side_channel=address, cpu=cpu)
     by_priority = config.scheduler_config.policy == "priority"
-    return LoadedEngine(llm, facts, engine_pids(llm), home, has_events, by_priority, guard)
+    return LoadedEngine(llm, facts, engine_pids(llm), home, has_events, by_priority, embeds, guard)
 
 
 def _runs_on_cpu() -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tandem.core.embeddings import EmbedOutput, EmbedRequest
 from tandem.core.request import FinishReason, GenerateOutput, GenerateRequest, Grammar, Sampling, TokenLogprobs
 
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "repetition": "stop"}
@@ -57,6 +58,18 @@ def _structured(grammar: Grammar) -> Any:
             return StructuredOutputsParams(grammar=grammar.value)
         case "structural_tag":
             return StructuredOutputsParams(structural_tag=grammar.value)
+
+
+def pooling_params(request: EmbedRequest) -> Any:
+    """vLLM's PoolingParams. Raises `ValueError` as `sampling_params`."""
+    from vllm import PoolingParams
+
+    return PoolingParams(task="embed", dimensions=request.dimensions)
+
+
+def embedding_of(output: Any) -> EmbedOutput:
+    """The vector of a finished pooling request."""
+    return EmbedOutput(output.outputs.data.float().cpu().contiguous().numpy().astype("<f4").tobytes())
 
 
 class OutputMapper:

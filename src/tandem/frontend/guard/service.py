@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar, cast
 
+from tandem.core.embeddings import EmbeddingList, EmbeddingsCall
 from tandem.core.load import LoadReport
-from tandem.core.openai_in import ChatCall, CompletionCall
+from tandem.core.openai_in import ChatCall, CompletionCall, CompletionRequest
 from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.outlet import Outlet
 from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tokenized
@@ -133,6 +134,20 @@ class Guarded:
         """See `ports.Answers`."""
         ticket = self._accepted(call)
         return self._counting(self._processor.complete(call, _counting_outlet(outlet, ticket)), ticket)
+
+    async def embed(self, call: EmbeddingsCall) -> EmbeddingList:
+        """See `ports.Answers`. Costs the inputs' tokens."""
+        request = call.request
+        # What a key may do with a model, and how tokens are estimated, is the same for a text that is only read.
+        likewise = CompletionRequest(model=request.model, prompt=request.input, max_tokens=1, priority=request.priority)
+        ticket = self._accepted(CompletionCall(call.origin, likewise))
+        request.priority = likewise.priority
+        answer = await self._processor.embed(call)
+        if ticket is not None and ticket.metered:
+            spent = Spent(prompt_tokens=answer.usage.prompt_tokens, output_tokens=0)
+            ticket.costs(spent, self._clock())
+            ticket.costs(spent, self._clock())
+        return answer
 
     async def tokenize(self, call: TokenizeCall) -> Tokenized:
         """See `ports.Answers`. Costs no tokens."""
