@@ -2,9 +2,13 @@
 
 import itertools
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tandem.core.request import GenerateOutput
+from tandem.processor.model import TextModel
+from tandem.processor.pieces import SequenceText
 from tandem.processor.stop import StopStrings, held_back
 
 CUTS = st.lists(st.integers(1, 80), max_size=10)
@@ -65,3 +69,19 @@ def test_only_what_may_become_a_stop_string_is_held_back() -> None:
 def test_held_back_is_the_longest_beginning(text: str, marks: list[str]) -> None:
     want = max((n for m in marks for n in range(len(m)) if n and text.endswith(m[:n])), default=0)
     assert held_back(text, marks) == want
+
+
+@pytest.mark.parametrize("stop", ["🙂好", "好", "说 🙂", "天气🙂"])
+@pytest.mark.parametrize("step", [1, 2, 3, 50])
+def test_a_stop_string_is_found_where_tokens_end_inside_its_characters(
+    text_model: TextModel, stop: str, step: int
+) -> None:
+    text = "听说 🙂好天气🙂 indeed"
+    ids = text_model.encode(text, add_special_tokens=False)
+    assert any(b"\xf0" in text_model.token_bytes(i) and len(text_model.token_bytes(i)) < 4 for i in ids)
+    sequence = SequenceText(0, text_model.detokenizer(), stop=[stop])
+    pieces = [sequence.feed(GenerateOutput(token_ids=ids[at : at + step])) for at in range(0, len(ids), step)]
+    told = [piece for piece in pieces if piece is not None]
+    ended = next(piece for piece in told if piece.finish_reason is not None)
+    assert (ended.finish_reason, ended.stop_reason) == ("stop", stop)
+    assert "".join(piece.text for piece in told[: told.index(ended) + 1]) == text[: text.index(stop)]
