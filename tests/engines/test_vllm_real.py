@@ -235,7 +235,8 @@ async def main():
         handing = error(wrong)
     engine = VllmEngine(spec(roles=(), runner="pooling"))
     await engine.load()
-    prompts = [a_prompt(20), a_prompt(33), a_prompt(20)]
+    prompts = [a_prompt(20), a_prompt(33)]
+    prompts.append(prompts[0])
     made = await asyncio.gather(*(engine.embed(EmbedRequest(request_id=f"e{i}", token_ids=ids))
                                   for i, ids in enumerate(prompts)))
     vectors = [struct.unpack(f"<{len(one.vector) // 4}f", one.vector) for one in made]
