@@ -61,7 +61,7 @@ bench-frontend: quiet-setup
 ## Play TRACE (a file in Mooncake's format) on simulated engines under routing policies; the figures come last, as JSON.
 bench-routing: quiet-setup
 	@test -n "$(TRACE)" || { echo "make bench-routing TRACE=FILE: which trace?" >&2; exit 2; }
-	@exec $(BIN)/python -m bench.routing "$(TRACE)"
+	@exec $(BIN)/python -m bench.routing "$(TRACE)" $(if $(DYNAMO),--dynamo $(DYNAMO)) $(ARGS)
 
 ## Run the tests that need a CUDA GPU.
 test-gpu: quiet-setup

@@ -6,7 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +35,20 @@ def peer_venv(given: str | None, run: Path) -> Path:
     return venv
 
 
+ENGINES = ("--num-workers", "2", "--speedup-ratio", "50", "--block-size", "16", "--max-num-seqs", "512")
+"""Two engines that are faster than the front end."""
+
+
 @contextmanager
-def peer_running(venv: Path, folder: Path, model: Path, router: str) -> Iterator[tuple[int, int]]:
+def peer_running(
+    venv: Path,
+    folder: Path,
+    model: Path,
+    router: str,
+    *,
+    front_flags: Sequence[str] = (),
+    engine_flags: Sequence[str] = ENGINES,
+) -> Iterator[tuple[int, int]]:
     """Its front end and its simulated engines, ready. Yields the port and the front end's process id."""
     port = free_port()
     planes = ["--discovery-backend", "file", "--request-plane", "tcp", "--event-plane", "zmq"]
@@ -46,11 +58,9 @@ def peer_running(venv: Path, folder: Path, model: Path, router: str) -> Iterator
         "DYN_EVENT_PLANE": "zmq", "DYN_LOG": "error", "HF_HUB_OFFLINE": "1", "PYTHONPATH": "",
     }  # fmt: skip
     python = str(venv / "bin" / "python")
-    front = [python, "-m", "dynamo.frontend", "--http-port", str(port), *planes, "--router-mode", router]
-    engines = [
-        python, "-m", "dynamo.mocker", "--model-path", str(model), "--model-name", "q", *planes, "--num-workers", "2",
-        "--speedup-ratio", "50", "--block-size", "16", "--max-num-seqs", "512",
-    ]  # fmt: skip
+    front = [python, "-m", "dynamo.frontend", "--http-port", str(port), *planes]
+    front += ["--router-mode", router, *front_flags]
+    engines = [python, "-m", "dynamo.mocker", "--model-path", str(model), "--model-name", "q", *planes, *engine_flags]
     log = (folder / "peer.log").open("wb")
     started = [subprocess.Popen(each, stdout=subprocess.DEVNULL, stderr=log, env=env) for each in (front, engines)]
     try:

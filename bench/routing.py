@@ -6,10 +6,14 @@ Utilisation is round-robin's: prefill work over prefill capacity while requests 
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.peer import peer_venv
+from bench.routing_peer import compared
+from bench.serving import ROOT
 from tandem.cli.bench import HEAD, progress, row
 from tandem.cli.bench_plot import first_tokens_svg
 from tandem.cli.bench_policies import policy_named
@@ -40,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     """Everything; the figures last."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trace", type=Path, help="a trace in Mooncake's format")
+    parser.add_argument("--dynamo", default=os.environ.get("DYNAMO"), help="a virtual environment with the peer")
+    parser.add_argument("--alone", action="store_true", help="without the comparison with the peer")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the middle utilisation's first tokens")
     options = parser.parse_args(arguments)
     trace = read_trace(options.trace)
@@ -59,6 +65,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.plot is not None:
         drawn = {name: report.ttft_s for name, report in at.items()}
         options.plot.write_text(first_tokens_svg(drawn, f"{options.trace.name}, {WORKERS} workers, utilisation 0.7"))
+    beside: dict[str, float] = {}
+    if not options.alone:
+        print("\nten minutes beside Dynamo 1.6.1, in real time on a compressed clock")
+        minutes = [request for request in trace if 1200 <= request.at_s < 1800]
+        beside = compared(minutes, 1200, peer_venv(options.dynamo, ROOT / ".run"))
     print(
         json.dumps(
             {
@@ -69,6 +80,7 @@ def main(arguments: Sequence[str]) -> int:
                 "ttft_over_least_loaded_worst": max(ratio_of(r, "least-loaded") for r in by_load.values()),
                 "ttft_over_least_tokens_worst": max(ratio_of(r, "least-tokens") for r in by_load.values()),
                 "adversarial_worst": round(max(hurt.values()), 3),
+                **beside,
             }
         )
     )

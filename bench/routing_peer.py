@@ -1,4 +1,4 @@
-"""Our KV routing and NVIDIA Dynamo's, ten minutes of a trace: `python -m bench.routing_peer TRACE --peer PYTHON`.
+"""Our KV routing and NVIDIA Dynamo's, ten minutes of a trace: `python -m bench.routing_peer TRACE`.
 
 Both stacks serve eight simulated engines with the same cache and the same cost of a prompt token and a decode step, in
 real time, one after the other, in turn. Trace and engines run on one compressed clock, and every length is divided, so
@@ -11,9 +11,7 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
+from bench.peer import peer_running, peer_venv
 from bench.processes import Served, cpu_seconds
 from bench.serving import GRAPH, ROOT, TANDEM, free_port
 from tandem.simulate.report import pooled_hit_rate
@@ -67,35 +66,39 @@ def main(arguments: Sequence[str]) -> int:
     """Both, in turn; the figures last."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trace", type=Path)
-    parser.add_argument("--peer", required=True, help="python of an environment that holds ai-dynamo")
+    parser.add_argument("--dynamo", default=os.environ.get("DYNAMO"), help="a virtual environment with the peer")
     parser.add_argument("--from-minute", type=float, default=20.0)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--speedup", type=float, default=10.0)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args(arguments)
-    begin, end = options.from_minute * 60, (options.from_minute + options.minutes) * 60
-    requests = [request for request in read_trace(options.trace) if begin <= request.at_s < end]
-    print(
-        f"{len(requests)} requests; one cache as large as all would hit "
-        f"{pooled_hit_rate(requests, WORKERS * CACHE_BLOCKS):.3f}"
-    )
-    found: dict[str, list[Played]] = {"ours": [], "theirs": []}
-    for number in range(options.repeats):
-        for name in found:
-            with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder:
-                serving = _ours(Path(folder), options.speedup) if name == "ours" else _theirs(Path(folder), options)
-                with serving as stack:
-                    played = asyncio.run(_play(stack, requests, begin, options.speedup, seed=number))
-            found[name].append(played)
-            print(f"{name:7} {played}", flush=True)
-    ours, theirs = (_medians(found[name]) for name in ("ours", "theirs"))
-    figures = {
-        "ttft_over_dynamo": ours["ttft_mean_s"] / theirs["ttft_mean_s"],
-        "hit_rate_over_dynamo": ours["hit_rate"] / theirs["hit_rate"],
-        "front_cpu_over_dynamo": ours["front_cpu_ms"] / theirs["front_cpu_ms"],
-    }
-    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+    begin = options.from_minute * 60
+    requests = [r for r in read_trace(options.trace) if begin <= r.at_s < begin + options.minutes * 60]
+    venv = peer_venv(options.dynamo, ROOT / ".run")
+    print(json.dumps(compared(requests, begin, venv, speedup=options.speedup, repeats=options.repeats)))
     return 0
+
+
+def compared(
+    requests: Sequence[TraceRequest], begin_s: float, venv: Path, *, speedup: float = 10.0, repeats: int = 3
+) -> dict[str, float]:
+    """Ours over theirs, of medians; each run is printed."""
+    pooled = pooled_hit_rate(requests, WORKERS * CACHE_BLOCKS)
+    print(f"{len(requests)} requests; one cache as large as all would hit {pooled:.3f}")
+    found: dict[str, list[Played]] = {"ours": [], "theirs": []}
+    for number in range(repeats):
+        for name in found:
+            with tempfile.TemporaryDirectory(prefix="tb-") as made:
+                folder = Path(made)
+                with _ours(folder, speedup) if name == "ours" else _theirs(folder, venv, speedup) as stack:
+                    found[name].append(asyncio.run(_play(stack, requests, begin_s, speedup, seed=number)))
+            print(f"{name:7} {found[name][-1]}", flush=True)
+    ours, theirs = (_medians(found[name]) for name in ("ours", "theirs"))
+    return {
+        "ttft_over_dynamo": round(ours["ttft_mean_s"] / theirs["ttft_mean_s"], 3),
+        "hit_rate_over_dynamo": round(ours["hit_rate"] / theirs["hit_rate"], 3),
+        "front_cpu_over_dynamo": round(ours["front_cpu_ms"] / theirs["front_cpu_ms"], 3),
+    }
 
 
 def _medians(played: Sequence[Played]) -> dict[str, float]:
@@ -203,8 +206,7 @@ def _ours(folder: Path, speedup: float) -> Iterator[Stack]:
 
 
 @contextmanager
-def _theirs(folder: Path, options: argparse.Namespace) -> Iterator[Stack]:
-    port, model = free_port(), _model(folder)
+def _theirs(folder: Path, venv: Path, speedup: float) -> Iterator[Stack]:
     lengths = np.array([64.0, 1024.0, 4096.0, 16384.0, 131072.0])
     np.savez(
         folder / "costs.npz",
@@ -214,48 +216,15 @@ def _theirs(folder: Path, options: argparse.Namespace) -> Iterator[Stack]:
         decode_context_length=np.array([1.0, float(CONTEXT)]),
         decode_itl=np.full((2, 2), DECODE_STEP_S * 1e3),
     )
-    env = {
-        **os.environ, "DYN_FILE_KV": str(folder / "kv"), "DYN_DISCOVERY_BACKEND": "file", "DYN_REQUEST_PLANE": "tcp",
-        "DYN_EVENT_PLANE": "zmq", "DYN_LOG": "warn",
+    engines = {
+        "num-workers": WORKERS, "speedup-ratio": speedup, "block-size": BLOCK, "num-gpu-blocks-override": CACHE_BLOCKS,
+        "max-num-seqs": 512, "max-num-batched-tokens": 8192, "planner-profile-data": folder / "costs.npz",
     }  # fmt: skip
-    env.pop("PYTHONPATH", None)
-    planes = ["--discovery-backend", "file", "--request-plane", "tcp", "--event-plane", "zmq"]
-    front = [options.peer, "-m", "dynamo.frontend", "--http-port", str(port), *planes, "--router-mode", "kv"]
-    mocker = [
-        options.peer, "-m", "dynamo.mocker", "--model-path", str(model), "--model-name", "bench", *planes,
-        "--num-workers", str(WORKERS), "--speedup-ratio", str(options.speedup), "--block-size", str(BLOCK),
-        "--num-gpu-blocks-override", str(CACHE_BLOCKS), "--max-num-seqs", "512", "--max-num-batched-tokens", "8192",
-        "--planner-profile-data", str(folder / "costs.npz"),
-    ]  # fmt: skip
-    started = []
-    try:
-        for command in ([*front, "--kv-cache-block-size", str(BLOCK)], mocker):
-            log = (folder / f"{len(started)}.log").open("wb")
-            started.append(
-                subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True)
-            )
-        if not asyncio.run(_listed(f"http://127.0.0.1:{port}")):
-            raise RuntimeError("\n".join(path.read_text(errors="replace")[-1500:] for path in folder.glob("*.log")))
-        yield Stack(f"http://127.0.0.1:{port}", "bench", started[0].pid)
-    finally:
-        for process in started:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-async def _listed(url: str) -> bool:
-    """Whether the model is served within a minute; returns when all workers had time to come."""
-    async with aiohttp.ClientSession() as session:
-        for _ in range(300):
-            try:
-                async with session.get(f"{url}/v1/models") as answer:
-                    if (await answer.json())["data"]:
-                        await asyncio.sleep(5)
-                        return True
-            except (aiohttp.ClientError, OSError):
-                pass
-            await asyncio.sleep(0.2)
-    return False
+    flags = [part for key, value in engines.items() for part in (f"--{key}", str(value))]
+    front = ["--kv-cache-block-size", str(BLOCK)]
+    with peer_running(venv, folder, _model(folder), "kv", front_flags=front, engine_flags=flags) as (port, pid):
+        time.sleep(5)  # it lists the model when the first of its workers is there
+        yield Stack(f"http://127.0.0.1:{port}", "q", pid)
 
 
 if __name__ == "__main__":
