@@ -71,11 +71,14 @@ class Stack:
     front_pid: int
 
     def run(self, **what: object) -> Result:
-        """One load. Raises RuntimeError unless every request was answered with an event per token."""
+        """One load. Raises RuntimeError unless answers have an event per token, and 99 of 100 requests an answer."""
         work = Workload(port=self.port, model="q", **what)  # type: ignore[arg-type]
         result = measured(work, [self.front_pid])
         share = result.chunks / max(1, result.done * work.tokens)
-        if result.errors or not _CHUNKS_PER_TOKEN[0] <= share <= _CHUNKS_PER_TOKEN[1] + 1 / work.tokens:
+        if (
+            len(result.errors) * 100 > work.requests
+            or not _CHUNKS_PER_TOKEN[0] <= share <= _CHUNKS_PER_TOKEN[1] + 1 / work.tokens
+        ):
             raise RuntimeError(f"{self.name}: {share:.3f} events per token, errors {result.errors[:1]}")
         return result
 
