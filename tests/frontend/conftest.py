@@ -17,6 +17,7 @@ from tandem.frontend.batches.service import BatchOptions
 from tandem.frontend.guard.cors import Cors
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.service import Guard
+from tandem.frontend.protocol import HeadLimits
 from tandem.frontend.server import DoorServer
 from tandem.processor.model import TextModel
 
@@ -75,7 +76,11 @@ async def door(text_model: TextModel) -> AsyncIterator[OpenDoor]:
             batches=batches,
             wall_clock=wall_clock,
         )
-        server = DoorServer(app, host="127.0.0.1", port=0, drain_timeout_s=1)
+        limits = (door_options or DoorOptions()).limits
+        head_limits = HeadLimits(
+            max_bytes=limits.max_header_bytes, max_headers=limits.max_headers, timeout_s=limits.header_timeout_s
+        )
+        server = DoorServer(app, host="127.0.0.1", port=0, drain_timeout_s=1, head_limits=head_limits)
         await server.open()
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10, verify=False)
         made.append(Door(app, house, server, client))

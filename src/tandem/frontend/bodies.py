@@ -22,6 +22,8 @@ Body = TypeVar("Body", bound=msgspec.Struct)
 
 DISCARD_BYTES: Final = 256 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that its sender gets to read our answer."""
+_DISCARD_S: Final = 5.0
+"""For how long, when the length told at once that it is too large."""
 _PRIVATE: Final = ("messages", "prompt", "tools", "system")
 """Fields whose values are not repeated in errors: they hold the client's text."""
 _HAND_OFF: Final = b"kv_transfer_params"
@@ -59,7 +61,7 @@ async def read_body(receive: Receive, *, declared: int | None, limit: int, timeo
     size = 0
     too_large = declared is not None and declared > limit
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(min(timeout_s, _DISCARD_S) if too_large else timeout_s):
             while not too_large or size <= limit + DISCARD_BYTES:
                 event = await receive()
                 if event["type"] == "http.disconnect":
@@ -74,6 +76,8 @@ async def read_body(receive: Receive, *, declared: int | None, limit: int, timeo
                 if not event.get("more_body", False):
                     break
     except TimeoutError as error:
+        if too_large:
+            raise BodyTooLarge(f"the body has {max(size, declared or 0)} bytes; the limit is {limit}") from error
         raise HttpFault("body_timeout", f"the body did not come within {timeout_s:g} s") from error
     if too_large:
         raise BodyTooLarge(f"the body has {max(size, declared or 0)} bytes; the limit is {limit}")

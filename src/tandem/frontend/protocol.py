@@ -126,6 +126,8 @@ class DoorProtocol(HttpToolsProtocol):
         """Which part of a request is being read."""
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._begun = 0
+        """Requests that began in the bytes being read."""
 
     # ── bytes in ─────────────────────────────────────────────────────────────────────────────────
 
@@ -138,11 +140,12 @@ class DoorProtocol(HttpToolsProtocol):
         if self._over or self.transport.is_closing():
             return  # refused already
         self._unset_keepalive_if_required()
+        size, in_head, in_body, self._begun = len(data), self._in_head, self._in_body, 0
         try:
-            if self._in_head:
-                self._count_raw(len(data))
             while data:
                 data = self._fed(data)
+            if self._in_head and not in_body and self._begun == (0 if in_head else 1):
+                self._count_raw(size)  # all of it belongs to this head
         except (httptools.HttpParserError, HttpFault):
             self._refuse(self._fault or HttpFault("invalid_request", "this is no valid HTTP request"))
             return
@@ -168,6 +171,7 @@ class DoorProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self.headers = []
         self._head_bytes = self._raw_bytes = self._hosts = 0
+        self._begun += 1
         self._in_head = True
 
     def on_url(self, url: bytes) -> None:

@@ -94,7 +94,8 @@ def error_body(error: ServingError | HttpFault) -> ErrorBody:
 def error_headers(error: ServingError | HttpFault) -> dict[str, str]:
     """Headers that belong to the error."""
     if isinstance(error, HttpFault):
-        return error.headers
+        # What is left of a body that did not come in time would be taken for the next request.
+        return {**error.headers, "connection": "close"} if error.code == "body_timeout" else error.headers
     if isinstance(error, Overloaded):
         headers = {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
         if error.retry_after_s > _LONGEST_RETRY_S:
