@@ -338,3 +338,24 @@ async def test_keys_are_asked_for_in_anthropics_words(door: OpenDoor, text_model
         assert wrong.value.type == "authentication_error"
         said = await ask_it.with_options(api_key="the right key").messages.create(**ask(one))
     assert said.stop_reason == "end_turn"
+
+
+async def test_counted_are_the_tokens_that_a_message_would_read(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "Hi."))
+    asked: dict[str, Any] = {
+        "model": "tiny",
+        "messages": [*HI, {"role": "assistant", "content": "Hello."}, {"role": "user", "content": "And?"}],
+        "system": [{"type": "text", "text": "Be brief."}],
+        "tools": [WEATHER],
+    }
+    thinking: Any = {"type": "adaptive"}
+    async with client(one) as ask_it:
+        for fields in (asked, {**asked, "thinking": thinking}):
+            counted = await ask_it.messages.count_tokens(**fields)
+            said = await ask_it.messages.create(**fields, max_tokens=50)
+            assert counted.input_tokens == said.usage.input_tokens
+            assert counted.input_tokens == len(one.house.workers.calls[-1][1].prompt_token_ids)
+        with pytest.raises(anthropic.NotFoundError):
+            await ask_it.messages.count_tokens(model="nope", messages=HI)
+        with pytest.raises(anthropic.BadRequestError, match="messages: expected array, got null"):
+            await ask_it.messages.count_tokens(model="tiny", messages=None)  # type: ignore[arg-type]

@@ -5,11 +5,12 @@ from contextlib import aclosing
 from typing import Final, Literal
 
 from tandem.core.openai_in import ChatCall, ChatRequest
+from tandem.core.tokens import TokenizeCall
 from tandem.frontend.answering import Answering
-from tandem.frontend.anthropic.answers import Event, Message
-from tandem.frontend.anthropic.asking import REFUSED, chat_of
+from tandem.frontend.anthropic.answers import Event, Message, TokenCount
+from tandem.frontend.anthropic.asking import REFUSED, chat_of, conversation
 from tandem.frontend.anthropic.errors import ANTHROPIC_ERRORS
-from tandem.frontend.anthropic.requests import MessagesRequest, ThinkingDisabled
+from tandem.frontend.anthropic.requests import CountTokensRequest, MessagesRequest, ThinkingDisabled
 from tandem.frontend.anthropic.telling import MessageFold, MessageTeller
 from tandem.frontend.bodies import Decoder
 from tandem.frontend.exchange import Exchange
@@ -36,6 +37,7 @@ class Messages:
         self._answering = answering
         self._processor = processor
         self._decoder = Decoder(MessagesRequest, answering.limits)
+        self._count_decoder = Decoder(CountTokensRequest, answering.limits)
 
     def routes(self) -> list[Route]:
         """What clients of Anthropic ask at."""
@@ -53,6 +55,18 @@ class Messages:
                 refused=REFUSED,
                 counts=True,
             ),
+            Route(
+                method="POST",
+                path="/v1/messages/count_tokens",
+                handler=self.count_tokens,
+                summary="How long a conversation's prompt is",
+                request=CountTokensRequest,
+                response=TokenCount,
+                errors=ANTHROPIC_ERRORS,
+                parameters=(_VERSION,),
+                refused=REFUSED,
+                faults=(404, 429, 503),
+            ),
         ]
 
     async def post_messages(self, exchange: Exchange) -> None:
@@ -64,6 +78,15 @@ class Messages:
             await self._answering.run(
                 exchange, request.model, bool(request.stream), lambda: self._tell(exchange, request, chat)
             )
+
+    async def count_tokens(self, exchange: Exchange) -> None:
+        """POST /v1/messages/count_tokens."""
+        _check_version(exchange)
+        with self._answering.place():
+            request: CountTokensRequest = await self._answering.read(exchange, self._count_decoder)
+            call = TokenizeCall(request.model, chat=conversation(request))
+            found = await self._processor.tokenize(call)
+            await exchange.response.json(200, TokenCount(found.count))
 
     async def _tell(self, exchange: Exchange, request: MessagesRequest, chat: ChatRequest) -> None:
         """Pass the answer on: event by event, or as one message."""
