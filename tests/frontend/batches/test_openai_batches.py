@@ -96,6 +96,16 @@ async def test_the_other_endpoints_too(door: OpenDoor, text_model: TextModel, tm
     assert {call.priority for _, call in one.house.workers.calls} == {PRIORITY}
 
 
+async def test_embeddings_too(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path), endpoints=["embed"])
+    body = {"model": "tiny", "input": ["one", "two"]}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": body}
+    async with client(one) as ask:
+        batch = await ended(ask, await started(ask, line, endpoint="/v1/embeddings"))
+        said = (await lines_of(ask, batch.output_file_id))["a"]["response"]["body"]
+    assert [each["index"] for each in said["data"]] == [0, 1]
+
+
 async def test_a_wrong_input_fails_its_batch_and_says_where(
     door: OpenDoor, text_model: TextModel, tmp_path: Path
 ) -> None:

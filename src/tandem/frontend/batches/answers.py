@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tandem.core.embeddings import EmbeddingsCall, EmbeddingsRequest
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest, Origin
 from tandem.errors import EngineFailed, RequestError
 from tandem.frontend.batches.rules import PRIORITY
@@ -32,6 +33,7 @@ class LineAnswers:
         self._endpoints: dict[str, tuple[Decoder, Callable[[Origin, Any], Awaitable[Any]]]] = {
             "/v1/chat/completions": (Decoder(ChatRequest, limits), self._chat),
             "/v1/completions": (Decoder(CompletionRequest, limits), self._complete),
+            "/v1/embeddings": (Decoder(EmbeddingsRequest, limits), self._embed),
             "/v1/responses": (Decoder(ResponsesRequest, limits), self._respond),
         }
 
@@ -45,7 +47,7 @@ class LineAnswers:
         try:
             ticket = self._guard.enter(origin.request_id, key, {}, _tell_nobody)
             request = decoder.decode(body)
-            if request.stream:
+            if getattr(request, "stream", False):
                 raise RequestError("an answer of a batch is no stream", param="stream")
             self._stories.add(
                 origin.request_id,
@@ -66,6 +68,10 @@ class LineAnswers:
     async def _complete(self, origin: Origin, request: CompletionRequest) -> Any:
         request.priority = PRIORITY
         return await _only(self._processor.complete(CompletionCall(origin, request)))
+
+    async def _embed(self, origin: Origin, request: EmbeddingsRequest) -> Any:
+        request.priority = PRIORITY
+        return await self._processor.embed(EmbeddingsCall(origin, request))
 
     async def _respond(self, origin: Origin, request: ResponsesRequest) -> Any:
         return await self._responses.whole(origin, request, priority=PRIORITY)
