@@ -113,6 +113,19 @@ async def test_a_message_streamed_and_not_agree(door: OpenDoor, text_model: Text
     assert (first.name, first.input) == ("weather", {"city": "Oslo"})
 
 
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "weather"}])
+async def test_a_call_that_must_be_is_left_to_the_engine(
+    door: OpenDoor, text_model: TextModel, choice: dict[str, Any]
+) -> None:
+    one = await door(saying(text_model, CALL))
+    async with client(one) as ask_it:
+        told = await ask_it.messages.create(**ask(one, tools=[WEATHER], tool_choice=choice))
+    assert told.stop_reason == "tool_use"
+    grammar = one.house.workers.calls[-1][1].sampling.grammar
+    assert grammar is not None
+    assert grammar.kind == "structural_tag"
+
+
 async def test_a_tools_result_goes_back_to_the_model(door: OpenDoor, text_model: TextModel) -> None:
     one = await door(saying(text_model, CALL))
     async with client(one) as ask_it:

@@ -2,14 +2,17 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import msgspec
 
 from tandem.core.cards import EngineFacts, InstanceCard, ModelCard
 from tandem.core.embeddings import EmbedOutput, EmbedRequest
-from tandem.core.openai_in import Origin
+from tandem.core.openai_in import ChatCall, ChatRequest, Origin
+from tandem.core.openai_out import ChatChunk, ChatCompletion
 from tandem.core.request import STEP, GenerateOutput, GenerateRequest, Step, compact
 from tandem.errors import InstanceLost
 from tandem.observe.stories import Stories
@@ -260,3 +263,24 @@ async def a_house(
 
 def an_origin(request_id: str = "r-1") -> Origin:
     return Origin(request_id=request_id, accepted_at=1_700_000_000.0)
+
+
+MakeHouse = Callable[..., Awaitable[House]]
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+
+
+def chat_request(**fields: Any) -> ChatRequest:
+    return msgspec.convert({"messages": [{"role": "user", "content": "Hi"}], **fields}, ChatRequest)
+
+
+async def chat(house: House, **fields: Any) -> ChatCompletion:
+    replies = [r async for r in house.processor.chat(ChatCall(an_origin(), chat_request(**fields)))]
+    (reply,) = replies
+    assert isinstance(reply, ChatCompletion)
+    return reply
+
+
+async def chunks(house: House, **fields: Any) -> list[ChatChunk]:
+    replies = [r async for r in house.processor.chat(ChatCall(an_origin(), chat_request(stream=True, **fields)))]
+    assert all(isinstance(reply, ChatChunk) for reply in replies)
+    return [reply for reply in replies if isinstance(reply, ChatChunk)]

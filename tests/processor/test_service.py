@@ -1,53 +1,19 @@
 """The processor over scripted workers: answers in both forms, fan-out, stop strings, thinking, calls."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
 import pytest
-from tests.processor.fakes import Answer, House, a_house, an_origin, saying
+from tests.processor.fakes import TOOLS, House, MakeHouse, an_origin, chat, chunks, saying
 
-from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest
-from tandem.core.openai_out import ChatChunk, ChatCompletion, Completion
+from tandem.core.openai_in import CompletionCall, CompletionRequest
+from tandem.core.openai_out import ChatChunk, Completion
 from tandem.core.request import GenerateOutput, GenerateRequest, TokenLogprobs
 from tandem.errors import ConfigError, ContextTooLong, ModelNotFound, RequestError, Unavailable
 from tandem.processor.model import TextModel
 from tandem.processor.service import ProcessorOptions
-
-MakeHouse = Callable[..., Awaitable[House]]
-
-
-@pytest.fixture
-async def house(text_model: TextModel) -> AsyncIterator[MakeHouse]:
-    made: list[House] = []
-
-    async def make(*answers: Answer, **options: Any) -> House:
-        made.append(await a_house(text_model, *answers, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        assert one.workers.open == 0, "a call to a worker was left open"
-        one.following.cancel()
-        await asyncio.gather(one.following, return_exceptions=True)
-
-
-def chat_request(**fields: Any) -> ChatRequest:
-    return msgspec.convert({"messages": [{"role": "user", "content": "Hi"}], **fields}, ChatRequest)
-
-
-async def chat(house: House, **fields: Any) -> ChatCompletion:
-    replies = [r async for r in house.processor.chat(ChatCall(an_origin(), chat_request(**fields)))]
-    (reply,) = replies
-    assert isinstance(reply, ChatCompletion)
-    return reply
-
-
-async def chunks(house: House, **fields: Any) -> list[ChatChunk]:
-    replies = [r async for r in house.processor.chat(ChatCall(an_origin(), chat_request(stream=True, **fields)))]
-    assert all(isinstance(reply, ChatChunk) for reply in replies)
-    return [reply for reply in replies if isinstance(reply, ChatChunk)]
 
 
 async def complete(house: House, **fields: Any) -> list[Completion]:
@@ -127,36 +93,6 @@ async def test_the_guides_form_keeps_thinking_bares_the_id_and_has_no_usage(
         "object": "chat.completion",
     }
     assert reply["choices"][0]["finish_reason"] == "length"
-
-
-TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
-CALLING = 'Let me see.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
-
-
-async def test_tool_calls_are_read(house: MakeHouse, text_model: TextModel) -> None:
-    one = await house(saying(text_model, f"<think>\nhm\n</think>\n\n{CALLING}\n{CALLING[12:]}"))
-    choice = (await chat(one, tools=TOOLS)).choices[0]
-    assert choice.finish_reason == "tool_calls"
-    assert (choice.message.content, choice.message.reasoning) == ("Let me see.", "hm")
-    assert choice.message.tool_calls is not None
-    assert [c.function.arguments for c in choice.message.tool_calls] == ['{"city": "Oslo"}'] * 2
-    assert len({c.id for c in choice.message.tool_calls}) == 2
-    found = await chunks(one, tools=TOOLS, parallel_tool_calls=False)
-    calls = [c for f in found for c in (f.choices[0].delta.tool_calls or [])]
-    assert [(c.index, c.function.name) for c in calls[:1]] == [(0, "weather")]
-    rest = {(c.index, c.id, c.type, c.function.name) for c in calls[1:]}
-    assert rest == {(0, msgspec.UNSET, msgspec.UNSET, msgspec.UNSET)}, "id and name come once"
-    assert len(calls) > 3, "arguments come as they are made"
-    assert "".join(c.function.arguments for c in calls) == '{"city": "Oslo"}'
-    assert found[-1].choices[0].finish_reason == "tool_calls"
-
-
-async def test_without_tools_or_with_choice_none_a_call_is_text(house: MakeHouse, text_model: TextModel) -> None:
-    one = await house(saying(text_model, CALLING))
-    assert (await chat(one)).choices[0].message.content == CALLING
-    assert (await chat(one, tools=TOOLS, tool_choice="none")).choices[0].message.content == CALLING
-    prompts = [text_model.decode(request.prompt_token_ids) for _, request in one.workers.calls]
-    assert not any("weather" in prompt for prompt in prompts)
 
 
 @pytest.mark.parametrize(("include", "text"), [(False, "One"), (True, "One two")])
@@ -309,7 +245,18 @@ async def a_worker_that_is_not_called(request: GenerateRequest) -> AsyncGenerato
         ),
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
-        ({"tools": TOOLS, "tool_choice": "required"}, "tool_choice"),
+        ({"tools": TOOLS * 2}, "tools[1].function.name"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
+            "tools[0].function.parameters.type",
+        ),
+        ({"tools": TOOLS, "tool_choice": "always"}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": {"type": "custom", "custom": {"name": "weather"}}}, "tool_choice"),
+        (
+            {"tools": TOOLS, "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [1]}}},
+            "tool_choice",
+        ),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
         ({"chat_template_kwargs": {"tokenize": True}}, "chat_template_kwargs.tokenize"),

@@ -203,3 +203,80 @@ async def test_stop_strings_end_the_text_wherever_tokens_begin(ask: AsyncOpenAI)
         assert (reply.message.content, reply.finish_reason) == (text[:end], "stop")
         kept = await ask.chat.completions.create(**question, stop=stop, extra_body={"include_stop_str_in_output": True})
         assert kept.choices[0].message.content == text[: end + len(stop)]
+
+
+# ── tools ────────────────────────────────────────────────────────────────────────────────────────
+
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": description,
+            "parameters": {
+                "type": "object",
+                "properties": {field: {"type": "string", "maxLength": 12}},
+                "required": [field],
+                "additionalProperties": False,
+            },
+        },
+    }
+    for name, description, field in (
+        ("get_weather", "Weather of a city", "city"),
+        ("get_time", "Time in a city", "city"),
+    )
+]
+WEATHER: Any = [{"role": "user", "content": "What is the weather in Oslo?"}]
+
+
+async def test_a_model_calls_a_tool_that_fits_and_its_call_streams(ask: AsyncOpenAI) -> None:
+    settings: Any = {"model": "tiny", "messages": WEATHER, "tools": TOOLS, "temperature": 0, "max_tokens": 200}
+    whole = (await ask.chat.completions.create(**settings)).choices[0]
+    assert whole.finish_reason == "tool_calls"
+    assert whole.message.tool_calls is not None
+    assert [call.function.name for call in whole.message.tool_calls] == ["get_weather"]
+    assert msgspec.json.decode(whole.message.tool_calls[0].function.arguments) == {"city": "Oslo"}
+    async with ask.chat.completions.stream(**settings) as stream:
+        events = [event async for event in stream]
+        streamed = (await stream.get_final_completion()).choices[0]
+    assert streamed.message.tool_calls is not None
+    assert [call.function.arguments for call in streamed.message.tool_calls] == [
+        call.function.arguments for call in whole.message.tool_calls
+    ]
+    assert not streamed.message.content
+    assert not whole.message.content
+    assert sum(event.type == "tool_calls.function.arguments.delta" for event in events) > 1
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+@pytest.mark.parametrize(("choice", "finish"), [("required", "tool_calls"), ("get_time", "stop")])
+async def test_a_call_that_must_be_is_made(ask: AsyncOpenAI, choice: str, finish: str, thinking: bool) -> None:
+    named: Any = {"type": "function", "function": {"name": choice}}
+    async with ask.chat.completions.stream(
+        model="tiny",
+        messages=HI,  # nothing that calls for a tool
+        tools=TOOLS,
+        tool_choice="required" if choice == "required" else named,
+        parallel_tool_calls=False,
+        temperature=0,
+        max_tokens=400,
+        extra_body={"chat_template_kwargs": {"enable_thinking": thinking}},
+    ) as stream:
+        async for _ in stream:
+            pass
+        made = (await stream.get_final_completion()).choices[0]
+    assert made.finish_reason == finish
+    assert not made.message.content
+    assert made.message.tool_calls is not None
+    (call,) = made.message.tool_calls
+    assert call.function.name in ({"get_weather", "get_time"} if choice == "required" else {choice})
+    assert set(msgspec.json.decode(call.function.arguments, type=dict[str, str])) == {"city"}
+
+
+async def test_a_tools_schema_that_does_not_compile_is_refused_as_such(ask: AsyncOpenAI) -> None:
+    wrong: Any = [
+        {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "nothing"}}}}}
+    ]
+    with pytest.raises(openai.BadRequestError) as refused:
+        await ask.chat.completions.create(model="tiny", messages=HI, tools=wrong, tool_choice="required")
+    assert refused.value.param == "tools"

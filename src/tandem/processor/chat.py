@@ -36,17 +36,12 @@ class ChatWriter:
         model: TextModel,
         *,
         reading: Reading | None = None,
-        prompt: str = "",
         top_logprobs: int = 0,
     ) -> None:
-        """
-        Args:
-            reading: what is told apart; None: all is content.
-            prompt: the prompt's text, which may have opened a thought.
-        """
+        """`reading`: what is told apart; None: all is content."""
         self._model = model
         self._reading = reading
-        self._splitter = reading.splitter(prompt) if reading is not None else None
+        self._splitter = reading.splitter() if reading is not None else None
         self._reader = reading.reader() if reading is not None else None
         self._top_logprobs = top_logprobs
         self._calls = 0
@@ -78,8 +73,10 @@ class ChatWriter:
         return found + self._content(content, ended)
 
     def finish(self, piece: Piece) -> Finish | None:
-        """The finish reason as the client reads it."""
-        return "tool_calls" if piece.finish_reason == "stop" and self._calls else piece.finish_reason
+        """The finish reason as the client reads it. For a call that it has named itself that is `stop`, as OpenAI's."""
+        if piece.finish_reason != "stop" or not self._calls:
+            return piece.finish_reason
+        return "stop" if self._reading is not None and self._reading.choice.named else "tool_calls"
 
     def logprobs(self, piece: Piece) -> ChatLogprobs | None:
         """Those of this piece's tokens, if they were asked for."""

@@ -91,7 +91,7 @@ def _asked(request: RequestFields) -> Iterator[Grammar]:
     if request.structured_outputs is not None:
         yield from _from_structured(request.structured_outputs)
     if request.guided_json is not None:
-        yield _schema(request.guided_json, "guided_json")
+        yield schema_grammar(request.guided_json, "guided_json")
     if request.guided_regex is not None:
         yield Grammar(kind="regex", value=request.guided_regex, field="guided_regex")
     if request.guided_choice is not None:
@@ -108,20 +108,20 @@ def _from_format(form: ResponseFormat) -> Iterator[Grammar]:
             field = "response_format.json_schema.schema"
             if form.json_schema is None or form.json_schema.schema is None:
                 raise RequestError("json_schema needs a schema", param=field)
-            yield _schema(form.json_schema.schema, field)
+            yield schema_grammar(form.json_schema.schema, field)
         case "structural_tag":
             if (form.format is None) == (form.structures is None):
                 raise RequestError("structural_tag needs either format or structures", param="response_format.format")
             tag: dict[str, Any] = {"type": "structural_tag", "format": form.format}
             if form.structures is not None:
                 tag = {"type": "structural_tag", "structures": form.structures, "triggers": form.triggers or []}
-            yield _structural_tag(tag, "response_format")
+            yield structural_tag(tag, "response_format")
 
 
 def _from_structured(asked: StructuredOutputs) -> Iterator[Grammar]:
     place = "structured_outputs"
     if asked.json is not None:
-        yield _schema(asked.json, f"{place}.json")
+        yield schema_grammar(asked.json, f"{place}.json")
     if asked.regex is not None:
         yield Grammar(kind="regex", value=asked.regex, field=f"{place}.regex")
     if asked.choice is not None:
@@ -131,14 +131,16 @@ def _from_structured(asked: StructuredOutputs) -> Iterator[Grammar]:
     if asked.json_object:
         yield Grammar(kind="json_object", field=f"{place}.json_object")
     if asked.structural_tag is not None:
-        yield _structural_tag(asked.structural_tag, f"{place}.structural_tag")
+        yield structural_tag(asked.structural_tag, f"{place}.structural_tag")
 
 
-def _schema(schema: Any, field: str) -> Grammar:
+def schema_grammar(schema: Any, field: str) -> Grammar:
+    """A JSON schema that the client gave in `field`. Raises `RequestError` when it is over the bounds."""
     return Grammar(kind="json_schema", value=_json_text(schema, field), field=field)
 
 
-def _structural_tag(tag: Any, field: str) -> Grammar:
+def structural_tag(tag: Any, field: str) -> Grammar:
+    """A structural tag, likewise."""
     return Grammar(kind="structural_tag", value=_json_text(tag, field), field=field)
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from tandem.core.faults import field_fault
-from tandem.core.openai_in import ChatRequest, ContentPart, Message, Tool, ToolCall
+from tandem.core.openai_in import ChatRequest, ContentPart, Message, ToolCall
 from tandem.errors import RequestError
+from tandem.processor.tool_choice import tool_choice
 
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal"})
 
@@ -31,27 +31,9 @@ def template_messages(
 
 
 def template_tools(request: ChatRequest) -> list[dict[str, Any]] | None:
-    """The tools to show to the model: none when it may not call any.
-
-    Raises:
-        RequestError: a tool without a name, or a choice that is not served.
-    """
-    choice = request.tool_choice
-    if request.tools:
-        _check_tools(request.tools)
-    elif choice not in (None, "none", "auto"):
-        raise RequestError("tool_choice needs tools", param="tool_choice")
-    if choice not in (None, "none", "auto"):
-        raise RequestError("tool_choice can be auto or none here", param="tool_choice")
-    return None if choice == "none" else request.tools or None
-
-
-def _check_tools(tools: list[dict[str, Any]]) -> None:
-    try:
-        msgspec.convert(tools, list[Tool])
-    except msgspec.ValidationError as error:
-        field, what = field_fault(str(error), inside="tools")
-        raise RequestError(f"{field}: {what}", param=field) from error
+    """The tools to show to the model: none when it may not call any. Raises `RequestError` as `tool_choice`."""
+    tool_choice(request)
+    return None if request.tool_choice == "none" else request.tools or None
 
 
 def _message(message: Message, place: str, parts: bool) -> dict[str, Any]:

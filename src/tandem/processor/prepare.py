@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tandem.core.openai_in import ChatRequest, CompletionRequest, Origin
-from tandem.core.request import GenerateRequest, Sampling
+from tandem.core.request import GenerateRequest, Grammar, Sampling
 from tandem.errors import RequestError
 from tandem.processor.generate import Prompt, Sequence
 from tandem.processor.grammars import Thoughts
@@ -105,12 +105,14 @@ def to_generate(
     *,
     default_max_tokens: int | None = None,
     keep: Many[str] = (),
+    grammar: Grammar | None = None,
     thoughts: Thoughts | None = None,
 ) -> list[Prompt]:
     """The sequences to generate: n per prompt, numbered as OpenAI numbers choices.
 
     Args:
         keep: special tokens that are written out even where others are skipped.
+        grammar: a form of the answer that takes the place of the request's own.
         thoughts: what may stand before a form that is asked for.
     Raises:
         RequestError: a knob that cannot be, or a prompt that is too long.
@@ -130,6 +132,7 @@ def to_generate(
             vocab_size=model.text.vocab_size,
             defaults=model.text.defaults,
             default_max_tokens=default_max_tokens,
+            grammar=grammar,
             thoughts=thoughts,
         )
         route_id = origin.request_id if len(prompts) == 1 else f"{origin.request_id}-p{number}"

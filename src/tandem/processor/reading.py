@@ -1,10 +1,17 @@
 """How the answers to one request are told apart: thoughts, text, tool calls."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from tandem.core.openai_in import ChatRequest
+from tandem.core.request import Grammar
+from tandem.errors import RequestError
+from tandem.processor.grammars import grammar_for, schema_grammar, structural_tag
+from tandem.processor.parsers.call_list import JSON_LIST
 from tandem.processor.parsers.choosing import Formats
-from tandem.processor.parsers.ports import ReasoningFormat, Splitter, ToolFormat, ToolReader, Tools
+from tandem.processor.parsers.enforcing import list_of_calls, required_calls, strict_calls
+from tandem.processor.parsers.ports import ReasoningFormat, Splitter, ToolFormat, ToolReader
+from tandem.processor.tool_choice import ToolChoice, tool_choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +19,12 @@ class Reading:
     """What one request's answers are read with."""
 
     formats: Formats
-    offered: Tools
+    choice: ToolChoice
     parallel_calls: bool
+    prompt: str
+    """The prompt's text, which may have opened a thought."""
+    grammar: Grammar | None
+    """What holds the model to the calls that were asked for."""
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
@@ -21,13 +32,13 @@ class Reading:
         both: tuple[ToolFormat | ReasoningFormat | None, ...] = (self.formats.tools, self.formats.reasoning)
         return tuple(token for form in both if form is not None for token in form.special_tokens)
 
-    def splitter(self, prompt: str) -> Splitter | None:
-        """A fresh splitter for the answer to `prompt`, if thoughts are split off."""
-        return self.formats.reasoning.splitter(prompt) if self.formats.reasoning is not None else None
+    def splitter(self) -> Splitter | None:
+        """A fresh splitter, if thoughts are split off."""
+        return self.formats.reasoning.splitter(self.prompt) if self.formats.reasoning is not None else None
 
     def reader(self) -> ToolReader | None:
         """A fresh reader, if calls are looked for."""
-        return self.formats.tools.reader(self.offered) if self.formats.tools is not None else None
+        return self.formats.tools.reader(self.choice.tools) if self.formats.tools is not None else None
 
     def call_id(self) -> str:
         """A fresh id for a call."""
@@ -35,16 +46,42 @@ class Reading:
         return self.formats.tools.call_id()
 
 
-def reading_for(formats: Formats, request: ChatRequest, *, split: bool = True) -> Reading:
+def reading_for(
+    formats: Formats,
+    request: ChatRequest,
+    prompt: str,
+    *,
+    split: bool = True,
+    is_special: Callable[[str], bool] = lambda _: False,
+) -> Reading:
     """How to read the answers to `request`. Calls are looked for only where tools are offered.
 
     Args:
         split: whether thoughts are split off.
+        is_special: whether a mark is a special token of the model.
+    Raises:
+        RequestError: as `tool_choice`, or schemas that no engine would take.
     """
-    looks = bool(request.tools) and request.tool_choice != "none"
-    functions = [tool["function"] for tool in request.tools or ()]
-    return Reading(
-        Formats(formats.tools if looks else None, formats.reasoning if split else None),
-        {function["name"]: function.get("parameters") or {} for function in functions},
-        request.parallel_tool_calls is not False,
-    )
+    choice, parallel = tool_choice(request), request.parallel_tool_calls is not False
+    tools, reasoning = formats.tools, formats.reasoning if split else None
+    single = choice.named or not parallel
+    holdable = tools is not None and not any(map(is_special, tools.special_tokens))
+    grammar: Grammar | None = None
+    if choice.mode == "required":
+        if reasoning is not None and (reasoning.tags is None or any(map(is_special, reasoning.tags))):
+            reasoning = None  # no thought fits before the form
+        if tools is not None and tools.form is not None and holdable:
+            grammar = structural_tag(required_calls(tools.form, choice.tools, single=single), "tools")
+        else:
+            tools, grammar = replace(JSON_LIST, call_id=(tools or JSON_LIST).call_id), _listed(choice, single)
+    elif choice.mode == "auto" and choice.strict and tools is not None and holdable and grammar_for(request) is None:
+        tag = strict_calls(tools, choice.tools, choice.strict, single=single)
+        grammar = None if tag is None else structural_tag(tag, "tools")
+    return Reading(Formats(None if choice.mode == "none" else tools, reasoning), choice, parallel, prompt, grammar)
+
+
+def _listed(choice: ToolChoice, single: bool) -> Grammar:
+    try:
+        return schema_grammar(list_of_calls(choice.tools, single=single), "tools")
+    except ValueError as error:
+        raise RequestError(f"tools: {error}", param="tools") from error

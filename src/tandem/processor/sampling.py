@@ -7,7 +7,7 @@ vLLM does the same.
 from typing import Any
 
 from tandem.core.openai_in import ChatRequest, CompletionRequest, RequestFields
-from tandem.core.request import Sampling
+from tandem.core.request import Grammar, Sampling
 from tandem.errors import ContextTooLong, RequestError
 from tandem.processor.grammars import Thoughts, after_thoughts, grammar_for
 from tandem.processor.model import GenerationDefaults
@@ -21,12 +21,14 @@ def sampling_for(
     vocab_size: int,
     defaults: GenerationDefaults,
     default_max_tokens: int | None = None,
+    grammar: Grammar | None = None,
     thoughts: Thoughts | None = None,
 ) -> Sampling:
     """How to draw the answer to a prompt of `prompt_tokens` tokens.
 
     Args:
-        thoughts: what may stand before a form that is asked for.
+        grammar: a form of the answer that takes the place of the request's own.
+        thoughts: what may stand before a form.
     Raises:
         ContextTooLong: prompt, or prompt plus the output asked for, is over `max_model_len`.
         RequestError: an impossible combination; `param` names the field.
@@ -37,7 +39,7 @@ def sampling_for(
         raise RequestError(f"min_tokens {min_tokens} is more than the {max_tokens} tokens allowed", param="min_tokens")
     top_k = _first(request.top_k, defaults.top_k, 0)
     echo = isinstance(request, CompletionRequest) and bool(request.echo)
-    logprobs, grammar = _logprobs(request), grammar_for(request)
+    logprobs, grammar = _logprobs(request), grammar or grammar_for(request)
     return Sampling(
         max_tokens=max_tokens,
         min_tokens=min_tokens,

@@ -97,12 +97,12 @@ class Processor:
         with self._teller.ending(origin) as end:
             model, began = self._writing(request), time.perf_counter()
             prompt = await chat_prompt(model.text, request)
-            reading = self._reading(model.text, request)
+            reading = self._reading(model.text, request, prompt.text)
             prompts = self._to_generate(origin, model, request, [prompt], reading)
             self._teller.tokenized(origin, prompts, time.perf_counter() - began)
             envelope = self._envelope(origin, request, prompts, model, "chatcmpl-")
             writers = [
-                ChatWriter(model.text, reading=reading, prompt=prompt.text, top_logprobs=request.top_logprobs or 0)
+                ChatWriter(model.text, reading=reading, top_logprobs=request.top_logprobs or 0)
                 for _ in prompts[0].sequences
             ]
             stream = ChatStream(envelope, writers)
@@ -228,6 +228,7 @@ class Processor:
             texts,
             default_max_tokens=self._options.default_max_tokens,
             keep=reading.special_tokens if reading is not None else (),
+            grammar=reading.grammar if reading is not None else None,
             thoughts=_thoughts(model.text, request, texts[0].text, reading),
         )
 
@@ -237,7 +238,7 @@ class Processor:
         form = self._options.response_form
         return Envelope(origin, request, prompts, prefix=prefix, form=form, model=model.name)
 
-    def _reading(self, text: TextModel, request: ChatRequest) -> Reading:
+    def _reading(self, text: TextModel, request: ChatRequest, prompt: str) -> Reading:
         """How the answers are told apart: thoughts and tool calls, where model and request have them."""
         options = self._options
         if text not in self._formats:
@@ -248,7 +249,8 @@ class Processor:
                 tools=options.tool_call_parser,
                 reasoning=options.reasoning_parser,
             )
-        return reading_for(self._formats[text], request, split=options.response_form != "guide")
+        split = options.response_form != "guide"
+        return reading_for(self._formats[text], request, prompt, split=split, is_special=text.is_special)
 
 
 def _in_session(origin: Origin, request: RequestFields) -> Origin:

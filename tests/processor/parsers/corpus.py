@@ -103,6 +103,12 @@ HERMES = [
         [call("write", '{"text": "</tool_call>"}')],
         STRICT,
     ),
+    Case(
+        "no JSON after a border between portions",
+        '<tool_call>{"name": "f", "arguments": {<x></tool_call>',
+        [call("f", "{<x>")],
+        STRICT,
+    ),
     Case("plain text", "2 < 3, and that is all.", ["2 < 3, and that is all."]),
     Case("half a tag", "See <tool", ["See <tool"]),
 ]
@@ -204,7 +210,6 @@ PYTHONIC = [
                 '"where": {"a": {"b": []}}}',
             )
         ],
-        "vLLM reads no tuples",
     ),
     Case("JSON's words", "[weather(hourly=false, city=null)]", [call("weather", '{"hourly": false, "city": null}')]),
     Case("quotes", r"""[write(text='She said "hi" \\ {}[]')]""", [QUOTED]),
@@ -215,12 +220,18 @@ PYTHONIC = [
     Case("escaped line", r"[write(text='a\n\tb')]", [LINES]),
     Case("three quotes", "[write(text='''a\n\tb''')]", [LINES]),
     Case("line break in a string", "[write(text='a\n\tb')]", [LINES], STRICT),
-    Case("white space", "[\n  weather( city = 'Oslo' ),\n  now( ),\n]", [OSLO, NOW]),
+    Case(
+        "white space",
+        "[\n  weather( city = 'Oslo' ),\n  now( ),\n]",
+        [OSLO, NOW],
+        "vLLM's pattern knows no white space there",
+    ),
     Case("python_start", "<|python_start|>[weather(city='Oslo')]<|python_end|>", [OSLO]),
     Case("text after", "[now()] Done.", [NOW, "Done."], STRICT),
     Case("text before", "Look: [now()]", ["Look: [now()]"]),
+    Case("marks around no call", "<|python_start|>x<|python_end|>", ["<|python_start|>x<|python_end|>"], STRICT),
     Case("not offered", "[later()]", ["[later()]"], KNOWN),
-    Case("no name of an argument", "[weather('Oslo')]", ["[weather('Oslo')]"], "vLLM drops the argument"),
+    Case("no name of an argument", "[weather('Oslo')]", ["[weather('Oslo')]"]),
     Case("an expression", "[weather(city=open('x'))]", ["[weather(city=open('x'))]"]),
     Case("another list", "[1] and [2](weather)", ["[1] and [2](weather)"]),
     Case("cut off", "[now(), weather(city='Os", [NOW, ", weather(city='Os"], STRICT),
@@ -291,6 +302,12 @@ DEEPSEEK_V3 = [
     Case("no closing section", section(v3(*OSLO))[: -len("<｜tool▁calls▁end｜>")], [OSLO]),
     Case("cut off", cut(section(v3(*OSLO))), [CUT], "vLLM drops the call"),
     Case("no call", section("What?"), [section("What?")], "vLLM drops the text"),
+    Case(
+        "marks around no call",
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>x<｜tool▁calls▁end｜>",
+        ["<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>x<｜tool▁calls▁end｜>"],
+        "vLLM drops the text",
+    ),
     Case("plain text", "2 < 3, and that is all.", ["2 < 3, and that is all."]),
 ]
 DEEPSEEK_V31 = [

@@ -37,10 +37,17 @@ THINKING = "{%- if '</think>' in content %}{{ content.split('</think>')[-1] }}{%
         ("GLM", THINKING + "<tool_call>{{ call.name }}<arg_key>{{ k }}</arg_key> arguments", "Glm4", "", "qwen3"),
         (
             "DeepSeek R1",
-            THINKING + "{{ '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>' + call.type + '<｜tool▁sep｜>' }}",
+            THINKING + "{{ '<｜tool▁calls▁begin｜>' + call.type + '<｜tool▁sep｜>' + call.name + '```json' }}",
             "DeepseekV3ForCausalLM",
             "deepseek_v3",
             "qwen3",
+        ),
+        (
+            "DeepSeek V3.1",
+            "{{ '<｜tool▁calls▁begin｜>' + call.name + '<｜tool▁sep｜>' }}",
+            "Deepseek",
+            "deepseek_v31",
+            "",
         ),
         ("Mistral", """{{- "[TOOL_CALLS] [" }}{{ call.function | tojson }}""", "MistralForCausalLM", "mistral", ""),
         ("Magistral", """{{- "[THINK]" }}{{- "[TOOL_CALLS]" + name + "[ARGS]" }}""", "Mistral3", "mistral", "mistral"),
@@ -82,7 +89,7 @@ def test_a_setting_overrides_the_card() -> None:
         ("qwen3_xml", "qwen3_coder"),
         ("llama3_json", "llama3_json"),
         ("llama4_pythonic", "pythonic"),
-        ("deepseek_v31", "deepseek_v3"),
+        ("deepseek_v31", "deepseek_v31"),
         ("openai", "harmony"),
     ],
 )

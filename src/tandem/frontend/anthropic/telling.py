@@ -56,6 +56,7 @@ class MessageTeller:
         self._open: ContentBlock | None = None
         self._thought = hashlib.sha256()
         self._finish: ChunkChoice | None = None
+        self._called = False
 
     def add(self, chunk: ChatChunk) -> list[Event]:
         """What this chunk adds."""
@@ -101,6 +102,7 @@ class MessageTeller:
 
     def _call(self, events: list[Event], call: ToolCallDelta) -> None:
         if not isinstance(call.id, UnsetType) and not isinstance(call.function.name, UnsetType):
+            self._called = True
             self._begin(events, ToolUseBlock(call_id(call.id), call.function.name, {}))
         if call.function.arguments:
             events.append(ContentBlockDelta(self._index, InputJsonDelta(call.function.arguments)))
@@ -122,7 +124,7 @@ class MessageTeller:
         self._open = None
 
     def _stop(self, choice: ChunkChoice) -> Stop:
-        if choice.finish_reason == "tool_calls":
+        if choice.finish_reason == "tool_calls" or (choice.finish_reason == "stop" and self._called):
             return Stop("tool_use")
         if choice.finish_reason == "length":
             cut: StopReason = "max_tokens"

@@ -139,7 +139,8 @@ class CallObject:
             assert self._name is not None, "a call began without a name"
             found.append(CallBegun(self._name))
             self.begun = True
-        found.append(Arguments(text))
+        if text:
+            found.append(Arguments(text))
 
     def _end(self, found: list[Item]) -> None:
         self.state = "done"

@@ -14,7 +14,8 @@ _TOOL_MARKS: Final = (
     (("<arg_key>",), "none"),  # GLM's calls, which look like Hermes' at first
     (("<tool_call>", "<function="), "qwen3_coder"),
     (("<tool_call>", "arguments"), "hermes"),
-    (("<｜tool▁calls▁begin｜>",), "deepseek_v3"),
+    (("<｜tool▁calls▁begin｜>", "```"), "deepseek_v3"),
+    (("<｜tool▁calls▁begin｜>",), "deepseek_v31"),
     (("[TOOL_CALLS]",), "mistral"),
     (("func_name1(",), "pythonic"),
     (("<|python_start|>",), "pythonic"),

@@ -10,11 +10,12 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from tandem.processor.parsers.json_value import JsonValue
 from tandem.processor.parsers.marked import MarkedReader
-from tandem.processor.parsers.ports import ToolFormat
+from tandem.processor.parsers.ports import CallForm, ToolFormat
 
 _CALLS_BEGIN: Final = "<｜tool▁calls▁begin｜>"
 _CALLS_END: Final = "<｜tool▁calls▁end｜>"
@@ -54,7 +55,6 @@ class DeepSeekReader(MarkedReader):
         here = self._lookahead(_CALL_BEGIN)
         if here:
             self._keep(self._at + len(_CALL_BEGIN))
-            self._to_close.add(_CALLS_END)
             self._state = self._in_name
         return here is True or (here is False and self._give_up())
 
@@ -79,7 +79,7 @@ class DeepSeekReader(MarkedReader):
             return False
         if self._text[self._at] == "{":
             self._begin(self._name)
-            self._to_close.add(_CALL_END)
+            self._to_close |= {_CALL_END, _CALLS_END}
             self._value, self._state = JsonValue(), self._in_value
             return True
         name = self._word(_WORD)
@@ -141,5 +141,24 @@ DEEPSEEK_V3: Final = ToolFormat(
     name="deepseek_v3",
     reader=lambda _: DeepSeekReader(),
     special_tokens=(_CALLS_BEGIN, _CALLS_END, _CALL_BEGIN, _CALL_END, _SEPARATOR),
+    form=CallForm(
+        f"{_CALL_BEGIN}function{_SEPARATOR}{{name}}\n{_FENCE}json\n",
+        f"\n{_FENCE}{_CALL_END}",
+        "\n",
+        trigger=_CALLS_BEGIN,
+        before=_CALLS_BEGIN,
+        after=_CALLS_END,
+    ),
 )
-"""V3, R1 and V3.1: which of the two forms it is, each call tells."""
+"""V3 and R1. Which of the two forms a call has, each call tells."""
+DEEPSEEK_V31: Final = replace(
+    DEEPSEEK_V3,
+    name="deepseek_v31",
+    form=CallForm(
+        f"{_CALL_BEGIN}{{name}}{_SEPARATOR}",
+        _CALL_END,
+        trigger=_CALLS_BEGIN,
+        before=_CALLS_BEGIN,
+        after=_CALLS_END,
+    ),
+)

@@ -9,7 +9,7 @@ from typing import Final
 
 from tandem.processor.parsers.call_object import CallObject
 from tandem.processor.parsers.marked import MarkedReader
-from tandem.processor.parsers.ports import ToolFormat
+from tandem.processor.parsers.ports import CallForm, ToolFormat
 
 OPEN: Final = "<tool_call>"
 CLOSE: Final = "</tool_call>"
@@ -56,4 +56,9 @@ class HermesReader(MarkedReader):
             self._rest_is_arguments()
 
 
-HERMES: Final = ToolFormat(name="hermes", reader=lambda _: HermesReader(), special_tokens=(OPEN, CLOSE))
+HERMES: Final = ToolFormat(
+    name="hermes",
+    reader=lambda _: HermesReader(),
+    special_tokens=(OPEN, CLOSE),
+    form=CallForm(f'{OPEN}\n{{{{"name": "{{name}}", "arguments": ', f"}}\n{CLOSE}", "\n", trigger=OPEN),
+)

@@ -10,7 +10,7 @@ from typing import Final
 from tandem.processor.parsers.call_object import CallObject
 from tandem.processor.parsers.json_value import skip_space
 from tandem.processor.parsers.marked import MarkedReader
-from tandem.processor.parsers.ports import ToolFormat, Tools
+from tandem.processor.parsers.ports import CallForm, ToolFormat, Tools
 
 _TAG: Final = "<|python_tag|>"
 
@@ -75,4 +75,9 @@ class Llama3Reader(MarkedReader):
         return False
 
 
-LLAMA3_JSON: Final = ToolFormat(name="llama3_json", reader=Llama3Reader, special_tokens=(_TAG,))
+LLAMA3_JSON: Final = ToolFormat(
+    name="llama3_json",
+    reader=Llama3Reader,
+    special_tokens=(_TAG,),
+    form=CallForm('{{"name": "{name}", "parameters": ', "}", "; "),
+)

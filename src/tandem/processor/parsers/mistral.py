@@ -15,7 +15,7 @@ from typing import Final
 
 from tandem.processor.parsers.call_list import ListReader
 from tandem.processor.parsers.json_value import JsonValue
-from tandem.processor.parsers.ports import ToolFormat
+from tandem.processor.parsers.ports import CallForm, ToolFormat
 
 _CALLS: Final = "[TOOL_CALLS]"
 _ARGS: Final = "[ARGS]"
@@ -106,5 +106,9 @@ def _call_id() -> str:
 
 
 MISTRAL: Final = ToolFormat(
-    name="mistral", reader=lambda _: MistralReader(), special_tokens=(_CALLS, _ARGS, _ID), call_id=_call_id
+    name="mistral",
+    reader=lambda _: MistralReader(),
+    special_tokens=(_CALLS, _ARGS, _ID),
+    call_id=_call_id,
+    form=CallForm(f"{_CALLS}{{name}}{_ARGS}", "", trigger=_CALLS),
 )

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -74,6 +74,24 @@ def openai_call_id() -> str:
     return f"call_{uuid.uuid4().hex[:24]}"
 
 
+class CallForm(NamedTuple):
+    """How calls are written, for an engine that holds a model to it: `begin`, the arguments, `end`."""
+
+    begin: str
+    """Text before the arguments, with `{name}` for the function's name."""
+    end: str
+    separator: str = ""
+    """Text between calls."""
+    trigger: str = ""
+    """What every call, or all of them together, begins with; empty where free text may do that too."""
+    before: str = ""
+    """Text before all calls, beginning with the trigger."""
+    after: str = ""
+    """Text after all calls."""
+    style: Literal["json", "qwen_xml"] = "json"
+    """How the arguments are written, as XGrammar names it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFormat:
     """How a family of models writes tool calls. Entry points of group `tandem.tool_parsers` name one of these."""
@@ -85,6 +103,9 @@ class ToolFormat:
     """Marks that are special tokens in some tokenizers: they are written out even where others are skipped."""
     call_id: Callable[[], str] = openai_call_id
     """A fresh id of a call."""
+    form: CallForm | None = None
+    """What a model is held to when it must call. None, or where its marks are special tokens, which are no text to
+    an engine's grammar: to a JSON list of calls instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,7 +176,8 @@ class PythonicReader(MarkedReader):
         return True
 
     def _no_call(self) -> bool:
-        return self._give_up(counted=self._marked_list)
+        marked, self._marked_list = self._marked_list, False
+        return self._give_up(counted=marked)
 
 
 def _arguments(text: str) -> str:

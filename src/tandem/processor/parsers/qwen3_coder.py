@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tandem.processor.parsers.marked import MarkedReader
-from tandem.processor.parsers.ports import ToolFormat, Tools
+from tandem.processor.parsers.ports import CallForm, ToolFormat, Tools
 from tandem.processor.parsers.schema_types import as_json, types_of
 from tandem.processor.stop import held_back
 
@@ -166,4 +166,15 @@ class Qwen3CoderReader(MarkedReader):
             self._text = ""
 
 
-QWEN3_CODER: Final = ToolFormat(name="qwen3_coder", reader=Qwen3CoderReader, special_tokens=(_OPEN, _CLOSE))
+QWEN3_CODER: Final = ToolFormat(
+    name="qwen3_coder",
+    reader=Qwen3CoderReader,
+    special_tokens=(_OPEN, _CLOSE),
+    form=CallForm(
+        f"{_OPEN}\n{_FUNCTION}{{name}}>\n",
+        f"\n{_FUNCTION_END}\n{_CLOSE}",
+        "\n",
+        trigger=_OPEN,
+        style="qwen_xml",
+    ),
+)

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final, TypeVar
 
 from tandem.errors import ConfigError
-from tandem.processor.parsers.deepseek import DEEPSEEK_V3
+from tandem.processor.parsers.deepseek import DEEPSEEK_V3, DEEPSEEK_V31
 from tandem.processor.parsers.harmony import HARMONY, HARMONY_THOUGHTS
 from tandem.processor.parsers.hermes import HERMES
 from tandem.processor.parsers.llama3 import LLAMA3_JSON
@@ -18,11 +18,11 @@ from tandem.processor.parsers.thinking import DEEPSEEK_R1, MISTRAL, QWEN3
 TOOL_GROUP: Final = "tandem.tool_parsers"
 REASONING_GROUP: Final = "tandem.reasoning_parsers"
 _TOOLS: Final = {
-    form.name: form for form in (DEEPSEEK_V3, HARMONY, HERMES, LLAMA3_JSON, MISTRAL_CALLS, PYTHONIC, QWEN3_CODER)
+    form.name: form
+    for form in (DEEPSEEK_V3, DEEPSEEK_V31, HARMONY, HERMES, LLAMA3_JSON, MISTRAL_CALLS, PYTHONIC, QWEN3_CODER)
 }
 _REASONING: Final = {form.name: form for form in (DEEPSEEK_R1, HARMONY_THOUGHTS, MISTRAL, QWEN3)}
 _TOOL_ALIASES: Final = {
-    "deepseek_v31": "deepseek_v3",
     "gpt_oss": "harmony",
     "llama4_json": "llama3_json",
     "llama4_pythonic": "pythonic",
