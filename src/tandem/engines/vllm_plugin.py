@@ -1,7 +1,7 @@
 """What vLLM needs to run prefill and decode apart. vLLM calls `register` in each of its processes.
 
-Each cure is a function that says what goes wrong without it. On a GPU only `keep_answering_handshakes` acts. A
-cure whose target has moved in a newer vLLM warns once with the name, and the rest go on.
+Each cure is a function that says what goes wrong without it. On a GPU only `keep_answering_handshakes` and
+`skip_last_collection` act. A cure whose target has moved in a newer vLLM warns once with the name, and the rest go on.
 Processes that are forked from one where `register` has run inherit everything it did.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tandem.engines.vllm.handshakes import keep_answering_handshakes
 from tandem.engines.vllm.idle import back_off_polling, let_events_wait, let_nixl_idle, nixl_api, share_gloo_loop
 from tandem.engines.vllm.noise import quieten
+from tandem.engines.vllm.overlay import Overlay
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def register() -> None:
         from vllm.platforms import current_platform
     except ImportError:
         return
-    cures = [keep_answering_handshakes]
+    cures = [keep_answering_handshakes, skip_last_collection]
     if current_platform.is_cpu():
         cures += [permit_amx, keep_all_cores, let_nixl_idle, share_gloo_loop, let_events_wait, back_off_polling]
     for cure in cures:
@@ -64,6 +65,17 @@ def keep_all_cores() -> None:
 
     CpuPlatform.discover_numa_topology  # noqa: B018 - as above
     CpuPlatform.discover_numa_topology = classmethod(lambda cls: [])
+
+
+def skip_last_collection() -> None:
+    """Keep a stopping engine from walking every object of every library once more. Without: a stop takes so long that
+    vLLM kills the engine, and says so.
+
+    It thaws what it froze at its start, for engines that share a process with others; ours has a process to itself.
+    """
+    module = importlib.import_module("vllm.v1.engine.core")
+    module.gc.unfreeze  # noqa: B018 - as above
+    module.gc = Overlay(module.gc, unfreeze=lambda: None)  # type: ignore[attr-defined]
 
 
 def die_with_parent() -> None:

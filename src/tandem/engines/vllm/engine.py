@@ -264,7 +264,7 @@ class VllmEngine:
                 await asyncio.to_thread(shutdown, **options)
         except TimeoutError:
             logger.warning("engine.shutdown_slow engine=vllm seconds=%.0f", _SHUTDOWN_S + 2)
-        kill(loaded.pids)
+        await asyncio.to_thread(kill, loaded.pids)
         if loaded.guard is not None:
             loaded.guard.close()
         close_sockets(llm)

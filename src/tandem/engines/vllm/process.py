@@ -25,6 +25,8 @@ from tandem.engines.vllm_plugin import bind_to_parent
 from tandem.transport.address import is_loopback
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+_GONE_S = 2.0
+"""How long the kernel may take to end what was killed: it frees a cache of gigabytes first."""
 _SWITCH_INTERVAL_S = 0.0005
 """How long the engine's loop may keep Python from the thread that sends its outputs. At Python's own 5 ms a token left
 2 to 4 ms after it was sampled, since the loop goes on with the next step at once."""
@@ -229,13 +231,15 @@ def close_sockets(llm: Any) -> None:
 
 
 def kill(pids: Sequence[int]) -> None:
-    """End processes of ours that are still there, and theirs."""
+    """End processes of ours that are still there, and theirs; returns when they are gone, or after two seconds."""
     import psutil
 
+    found: list[psutil.Process] = []
     for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
-            for child in process.children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
+            found += [*process.children(recursive=True), process]
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    psutil.wait_procs(found, timeout=_GONE_S)
