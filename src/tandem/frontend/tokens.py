@@ -29,6 +29,7 @@ class Tokens:
                 summary="The tokens of a text, or of a conversation's prompt",
                 request=TokenizeRequest,
                 response=Tokenized,
+                faults=(404, 503),
             ),
             Route(
                 method="POST",
@@ -37,6 +38,7 @@ class Tokens:
                 summary="The text of tokens",
                 request=DetokenizeRequest,
                 response=Detokenized,
+                faults=(404, 503),
             ),
         ]
 

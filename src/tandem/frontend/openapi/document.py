@@ -44,11 +44,11 @@ _WORDS: Final = {
     503: "Nobody can answer now",
     504: "It took longer than a request may",
 }
-_NOTHING: Final[tuple[Any, ...]] = (None, False, [], {}, "")
+_NOTHING: Final[tuple[Any, ...]] = (None, False, 0, [], {}, "")
 """Values that ask for nothing."""
 _MAY_BE: Final[Mapping[str, Schema]] = {
     "kv_transfer_params": {"type": "null"},
-    "modalities": {"enum": [None, [], ["text"]]},
+    "modalities": {"enum": [*_NOTHING, ["text"]]},
 }
 
 
