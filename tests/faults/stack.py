@@ -19,7 +19,7 @@ from tandem.graph.services import Frontend, PrefillWorker, Processor, VllmWorker
 Frontend.link(Processor).link(VllmWorker).link(PrefillWorker)
 """
 SIMULATED = (
-    "engine: simulated\n  block-size: 32\n  num-kv-blocks: 4096\n  prefill-tokens-per-s: 4000\n  decode-step-s: 0.01"
+    "engine: simulated\n  block-size: 32\n  num-kv-blocks: 4096\n  prefill-tokens-per-s: 2500\n  decode-step-s: 0.01"
 )
 VLLM = "engine: vllm\n  block-size: 32\n  max-model-len: 2048\n  kv-cache-memory-bytes: 134217728"
 
