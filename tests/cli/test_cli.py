@@ -189,7 +189,7 @@ def test_the_demo_refuses_a_busy_port_in_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ConfigError, match="is busy") as refused:
+        with pytest.raises(ConfigError, match="is in use by another program") as refused:
             demo.refuse_if_unable("127.0.0.1", taken.getsockname()[1], "simulated")
     assert "\n" not in str(refused.value)
 

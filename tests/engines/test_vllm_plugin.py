@@ -110,15 +110,47 @@ def core(monkeypatch: pytest.MonkeyPatch) -> type[WaitingEngine]:
     return Core
 
 
-def test_an_engine_that_only_waits_looks_less_and_less_often(core: type[WaitingEngine]) -> None:
+class Pauses:
+    """A queue in which nothing arrives, and a clock that moves by a millisecond a look and by what is waited."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.queue: list[int] = []
+        self.not_empty = self
+        self.waited_s: list[float] = []
+        self._now = 100.0
+        monkeypatch.setattr(idle, "time", SimpleNamespace(monotonic=self._look))
+
+    def __enter__(self) -> "Pauses":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self, seconds: float) -> None:
+        self.waited_s.append(seconds)
+        self._now += seconds
+
+    def _look(self) -> float:
+        self._now += 0.001
+        return self._now
+
+
+def an_idle(core: type[WaitingEngine], pauses: Pauses) -> WaitingEngine:
     engine = core()
-    began = time.monotonic()
-    while time.monotonic() - began < 0.5:
+    engine.input_queue = pauses  # type: ignore[assignment]
+    return engine
+
+
+def test_an_engine_that_only_waits_looks_less_and_less_often(
+    core: type[WaitingEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = Pauses(monkeypatch)
+    engine = an_idle(core, pauses)
+    for _ in range(300):
         engine._process_engine_step()
-        if engine.steps == 1:
-            first_s = time.monotonic() - began
-    assert first_s < 0.01
-    assert 25 < engine.steps < 200, "a pause of 20 ms at most, and before that a twentieth of the time waited"
+    assert pauses.waited_s == sorted(pauses.waited_s)
+    assert pauses.waited_s[0] < 0.0002, "the first looks come at once"
+    assert pauses.waited_s[-1] == idle._LONGEST_PAUSE_S
 
 
 def test_a_request_wakes_an_engine_that_waits(core: type[WaitingEngine], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,17 +166,18 @@ def test_a_request_wakes_an_engine_that_waits(core: type[WaitingEngine], monkeyp
 
 
 def test_an_engine_that_computes_never_pauses(core: type[WaitingEngine], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle, "_PAUSE_SHARE", 1e6)
-    engine = core()
-    engine._process_engine_step()
+    pauses = Pauses(monkeypatch)
+    engine = an_idle(core, pauses)
+    for _ in range(10):
+        engine._process_engine_step()
     engine.executes = True
-    began = time.monotonic()
+    before = len(pauses.waited_s)
     for _ in range(100):
         engine._process_engine_step()
-    assert time.monotonic() - began < 0.01
+    assert len(pauses.waited_s) == before
     engine.executes = False
     engine._process_engine_step()
-    assert time.monotonic() - began < 0.01, "its waiting begins anew"
+    assert len(pauses.waited_s) == before, "its waiting begins anew"
 
 
 def test_a_cure_whose_target_moved_warns_and_names_it(
