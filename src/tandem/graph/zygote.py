@@ -19,9 +19,10 @@ import os
 import selectors
 import signal
 import socket
+import stat
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgspec
 
@@ -118,7 +119,7 @@ class Zygote:
         """SIGCHLD makes the second readable."""
         self._ending: dict[int, float] = {}
         """Groups whose leader is gone → when what is left of them is killed."""
-        self._sweep: list[str] = []
+        self._sweep: Marks = {}
         self._preset: dict[str, str] = {}
         """Variables that an engine set while it was imported; its workers need them too."""
 
@@ -150,7 +151,7 @@ class Zygote:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         (os.killpg if group else os.kill)(pid, number)
             case Sweep(paths):
-                self._sweep = paths
+                self._sweep = marked(paths)
 
     def _fork(self, fork: Fork, fds: list[int]) -> None:
         zygote = os.getpid()
@@ -251,10 +252,35 @@ class Zygote:
                     time.sleep(0.01)
         for pid in (*self._children, *self._ending):
             self._end_group(pid, signal.SIGKILL)
-        for path in self._sweep:
-            with contextlib.suppress(OSError):
-                Path(path).unlink()
+        sweep(self._sweep)
         os._exit(0)
+
+
+Marks = dict[str, tuple[int, int]]
+"""Files by path, each with what tells it from another one that takes its place."""
+
+
+def marked(paths: Sequence[str]) -> Marks:
+    """The files that are there now."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found[path] = _mark(path)
+    return found
+
+
+def sweep(files: Marks) -> None:
+    """Remove them, unless somebody has put his own in their place: another supervisor hosts the planes by now."""
+    for path, mark in files.items():
+        with contextlib.suppress(OSError):
+            if _mark(path) == mark:
+                os.unlink(path)
+
+
+def _mark(path: str) -> tuple[int, int]:
+    about = os.stat(path)
+    # A socket's number may be given out again at once; a file of ours is written more than once.
+    return about.st_ino, about.st_ctime_ns if stat.S_ISSOCK(about.st_mode) else 0
 
 
 def main() -> int:
