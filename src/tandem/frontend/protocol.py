@@ -27,6 +27,8 @@ from tandem.frontend.tls import Tls
 from tandem.observe import metrics
 
 EXTENSION: Final = "tandem.wire"
+_LINGER_S: Final = 1.0
+"""How long a client that was refused may go on sending before its connection is closed on our side too."""
 _SIZES: Final = [b"%x\r\n" % size for size in range(4096)]
 """Heads of chunks: sizes of nearly every event of a stream."""
 _PHRASES: Final = {
@@ -284,8 +286,13 @@ class DoorProtocol(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
         self.pipeline.clear()
-        self.transport.close()
         self._tell_gone()
+        if self.transport.can_write_eof():
+            # Closing while the client still sends would make its kernel throw our answer away.
+            self.transport.write_eof()
+            self.loop.call_later(_LINGER_S, self.transport.close)
+        else:
+            self.transport.close()
 
     def _in_time(self) -> None:
         if self._late is not None:
