@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.faults.breaks import CUTS, Cut, between, freeze, kill, outage, under_load
+from tests.faults.breaks import Cut, between, close, freeze, kill, outage, silence, under_load
 from tests.faults.stack import Load, Stack, a_stack, prompts
 from tests.process.serving import Host
 from tests.servers import EtcdServer, NatsServer
@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 LOST_JOBS = ("owner_lost", "unreachable")
 LOAD = Load(prompts=prompts(60))
+BY_LENGTH = [close, pytest.param(silence, marks=pytest.mark.acceptance)]
+"""A silent connection is noticed after many seconds: `make acceptance` has the time."""
 
 
 async def test_a_prefill_worker_is_killed(host: Host) -> None:
@@ -58,7 +60,7 @@ async def test_the_only_decode_worker_is_killed(host: Host) -> None:
         assert compared.errors + compared.right() == 60
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", BY_LENGTH)
 async def test_the_processor_is_cut_off_from_a_decode_worker_in_mid_stream(host: Host, cut: Cut) -> None:
     async with a_stack(host) as stack:
         compared = await under_load(stack, between("Frontend", "VllmWorker.0", cut), LOAD)
@@ -67,7 +69,7 @@ async def test_the_processor_is_cut_off_from_a_decode_worker_in_mid_stream(host:
         await stack.until_idle()
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", BY_LENGTH)
 async def test_a_decode_worker_is_cut_off_from_a_prefill_worker_with_a_job(host: Host, cut: Cut) -> None:
     async with a_stack(host) as stack:
         compared = await under_load(stack, between("VllmWorker.0", "PrefillWorker.0", cut), LOAD)
