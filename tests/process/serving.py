@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,19 +17,12 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+from tests.servers import free_port as free_port
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "llm"
 MODEL = ROOT / "models" / "tiny-qwen3"
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def eventually(check: Callable[[], T], timeout_s: float = 30.0, what: str = "") -> T:
