@@ -46,6 +46,7 @@ def test_a_batch_goes_on_after_kill_9_and_after_a_stop(host: Host) -> None:
         serve(host, port)
         eventually(lambda: ask.batches.retrieve(batch.id).status == "completed")
         batch = ask.batches.retrieve(batch.id)
+        assert batch.error_file_id is None, ask.files.content(batch.error_file_id).text
         assert batch.output_file_id is not None
         said = [json.loads(line) for line in ask.files.content(batch.output_file_id).text.splitlines()]
     assert [line["custom_id"] for line in said] == [f"line-{i}" for i in range(LINES)]

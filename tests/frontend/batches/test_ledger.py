@@ -110,6 +110,32 @@ def test_a_line_whose_process_dies_runs_once_more_and_not_again(two: Two) -> Non
     assert [line.number for line in last.lost] == [1]
 
 
+def test_a_process_that_lost_its_lease_and_takes_it_again_has_not_died(two: Two) -> None:
+    begun(two)
+    for _ in range(5):
+        assert two.step(two.a, "A", want=1) == [1]
+        two.now += 61
+        again = two.a.claim("A", {"tiny"}, now=two.now, lease_s=60)
+        assert again is not None
+        assert again.lost == []
+
+
+def test_processes_that_stop_in_an_orderly_way_lose_no_lines(two: Two) -> None:
+    begun(two)
+    for _ in range(5):
+        assert two.step(two.a, "A", want=1) == [1]
+        two.a.release("A")
+        again = two.a.claim("A", {"tiny"}, now=two.now, lease_s=60)
+        assert again is not None
+        assert again.lost == []
+        two.a.release("A")
+        last = two.b.claim("B", {"tiny"}, now=two.now, lease_s=60)
+        assert last is not None
+        assert last.lost == []
+        two.b.release("B")
+        assert two.claim(two.a, "A") == "b1"
+
+
 def test_a_released_batch_is_free_at_once(two: Two) -> None:
     begun(two)
     two.a.release("A")

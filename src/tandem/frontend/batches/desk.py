@@ -231,7 +231,7 @@ class Desk:
             return Answer(line.number, outcome, line_out(batch.id, line, response))
 
     def _lost(self, line: Line) -> Answer:
-        message = f"{rules.MOST_TRIES} processes ended while they ran this request."
+        message = f"{rules.MOST_LOSSES} processes ended while they ran this request."
         error = LineError(code="batch_line_lost", message=message)
         metrics.BATCH_LINES.labels("failed").inc()
         return Answer(line.number, "failed", line_out(self._batch.id, line, error=error))

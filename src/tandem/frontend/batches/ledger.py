@@ -17,7 +17,7 @@ import msgspec
 
 from tandem.frontend.batches.lines import Line
 from tandem.frontend.batches.objects import UNFINISHED, Batch, BatchFault, BatchFaults, FileObject, State
-from tandem.frontend.batches.rules import MOST_TRIES, may_work_on
+from tandem.frontend.batches.rules import MOST_LOSSES, may_work_on
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS files (
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS batches (
 CREATE INDEX IF NOT EXISTS batches_by_status ON batches (status);
 CREATE TABLE IF NOT EXISTS lines (
     batch TEXT NOT NULL, number INTEGER NOT NULL, start INTEGER NOT NULL, size INTEGER NOT NULL,
-    custom_id TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0, outcome TEXT, answer BLOB,
+    custom_id TEXT NOT NULL, runner TEXT, losses INTEGER NOT NULL DEFAULT 0, outcome TEXT, answer BLOB,
     PRIMARY KEY (batch, number)) WITHOUT ROWID;
 """
 _BUSY_S: Final = 10.0
@@ -69,7 +69,7 @@ class Claimed(NamedTuple):
     owner: str
     output_kept_s: int | None
     lost: list[Line]
-    """Lines that were being run when a process died, as often as they may be."""
+    """Lines that too many processes died over."""
 
 
 class Usage(NamedTuple):
@@ -200,10 +200,16 @@ class Ledger:
                 db.execute(
                     "UPDATE batches SET holder = ?, lease_until = ? WHERE id = ?", (holder, now + lease_s, batch.id)
                 )
+                # Whoever ran these did not say that it stops: it died, or was silent for longer than its lease.
+                db.execute(
+                    "UPDATE lines SET losses = losses + 1, runner = NULL "
+                    "WHERE batch = ? AND answer IS NULL AND runner <> ?",
+                    (batch.id, holder),
+                )
                 lost = db.execute(
                     "SELECT number, start, size, custom_id FROM lines "
-                    "WHERE batch = ? AND answer IS NULL AND tries >= ?",
-                    (batch.id, MOST_TRIES),
+                    "WHERE batch = ? AND answer IS NULL AND losses >= ?",
+                    (batch.id, MOST_LOSSES),
                 )
                 return Claimed(batch, str(owner), kept_s, [Line(*row) for row in lost])
             return None
@@ -270,8 +276,8 @@ class Ledger:
                 )
                 lines = [Line(*row) for row in rows if row[0] not in running][:want]
                 db.executemany(
-                    "UPDATE lines SET tries = tries + 1 WHERE batch = ? AND number = ?",
-                    [(batch_id, line.number) for line in lines],
+                    "UPDATE lines SET runner = ? WHERE batch = ? AND number = ?",
+                    [(holder, batch_id, line.number) for line in lines],
                 )
             counts = batch.request_counts
             return Step(batch, lines, counts.total - counts.completed - counts.failed)
@@ -324,8 +330,10 @@ class Ledger:
             db.execute("DELETE FROM lines WHERE batch = ?", (batch_id,))
 
     def release(self, holder: str) -> None:
-        """Let others take the batches that we hold."""
+        """Let others take the batches that we hold. Lines that we ran and did not end are as if never begun."""
         with self._writing() as db:
+            held = "SELECT id FROM batches WHERE holder = ?"
+            db.execute(f"UPDATE lines SET runner = NULL WHERE runner = ? AND batch IN ({held})", (holder, holder))
             db.execute("UPDATE batches SET holder = NULL, lease_until = 0 WHERE holder = ?", (holder,))
 
     # ── helpers ──────────────────────────────────────────────────────────────────────────────────

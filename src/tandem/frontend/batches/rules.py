@@ -7,8 +7,8 @@ from tandem.errors import Overloaded, ServingError
 
 PRIORITY: Final = 1_000_000
 """Of a batch's requests: behind whatever anybody asks for now. Smaller is sooner."""
-MOST_TRIES: Final = 2
-"""A line whose process died with it is run once more, and not again."""
+MOST_LOSSES: Final = 2
+"""A line whose process died with it is run once more; one that ends two processes is not run again."""
 _RETRIES: Final = 3
 """How often a line is run again in one process when an instance that worked on it was lost."""
 _LONGEST_WAIT_S: Final = 30.0
