@@ -257,9 +257,16 @@ class Supervisor:
                 if not slot.was_ready or state.degraded:
                     self._console.notice(f"{name}: {words}")
                 slot.was_ready = True
-        if state.door and state.phase == "ready" and state.door != self._door_shown:
-            self._door_shown = state.door
-            self._console.result(_curl(state))
+        self._show_door()
+
+    def _show_door(self) -> None:
+        """Say how to ask, once everything that is started here has been ready: whoever asks gets the whole service."""
+        if not all(slot.was_ready for slot in self.slots):
+            return
+        for slot in self.slots:
+            if slot.state.door and slot.state.phase == "ready" and slot.state.door != self._door_shown:
+                self._door_shown = slot.state.door
+                self._console.result(_curl(slot.state))
 
     # ── stop ─────────────────────────────────────────────────────────────────────────────────────
 
