@@ -119,8 +119,9 @@ class Stack:
 
 
 def _margin(choice: dict[str, Any]) -> float:
+    """How much likelier each token was than its rival, at the least; 0 where both are spelled alike."""
     first_two = [sorted(top.values())[-2:] for top in (choice.get("logprobs") or {}).get("top_logprobs") or []]
-    return min((best - next_best for next_best, best in first_two), default=math.inf)
+    return min((two[1] - two[0] if len(two) == 2 else 0.0 for two in first_two), default=math.inf)
 
 
 def prompts(count: int, *, seed: int = 1, longest: int = 900) -> list[Prompt]:

@@ -49,7 +49,9 @@ class CompletionLogprobsWriter:
                 made.top_logprobs.append(None)
                 continue
             made.token_logprobs.append(_finite(found.logprob))
-            best = {_text(self._model.token_bytes(other)): _finite(value) for other, value in found.top[: self._top]}
+            best: dict[str, float] = {}
+            for other, value in found.top[: self._top]:  # likeliest first; pieces of characters are spelled alike
+                best.setdefault(_text(self._model.token_bytes(other)), _finite(value))
             best.setdefault(text, _finite(found.logprob))  # the chosen token is always there, as at OpenAI
             made.top_logprobs.append(best if self._top else None)
         return made
