@@ -1,12 +1,13 @@
 """Our own place in the store: one lease, and whatever should be written on it.
 
 Callers say what should be there; one task makes it so, again after every lapsed lease and every store
-that came back empty.
+that came back empty. With two stores (`Announcements`) each has a task of its own, and none waits for the other.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
@@ -18,13 +19,15 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 0.1
 _LONGEST_RETRY_S = 1.0
+_OTHER_STORES_S = 1.0
+"""Once one store has forgotten a key, how long a withdrawal waits for the others. Seconds."""
 
 
 class KeptRegistration:
     """Implements `ports.Registration`."""
 
-    def __init__(self, registry: "Registry", key: str, card: InstanceCard) -> None:
-        self._registry = registry
+    def __init__(self, announced: "Announcements", key: str, card: InstanceCard) -> None:
+        self._announced = announced
         self._key = key
         self._card = card
 
@@ -36,14 +39,65 @@ class KeptRegistration:
         if (card.component, card.instance_id) != (self._card.component, self._card.instance_id):
             raise ValueError("an update keeps component and instance id")
         self._card = card
-        await self._registry.write(self._key, msgspec.json.encode(card))
+        await self._announced.write(self._key, msgspec.json.encode(card))
 
     async def withdraw(self) -> None:
-        await self._registry.remove(self._key)
+        await self._announced.remove(self._key)
+
+
+class Announcements:
+    """What this process has announced, in each of its stores. It counts as soon as one of them has it."""
+
+    def __init__(self, stores: Sequence[Store], *, ttl_s: float) -> None:
+        self._registries = [Registry(store, ttl_s=ttl_s) for store in stores]
+
+    async def announce(self, key: str, card: InstanceCard) -> KeptRegistration:
+        """Write `card` under `key` and keep it there. Returns once a store has it."""
+        await self.write(key, msgspec.json.encode(card))
+        log.info(
+            "instance.announced component=%s instance=%s address=%s", card.component, card.instance_id, card.address
+        )
+        return KeptRegistration(self, key, card)
+
+    async def write(self, key: str, value: bytes) -> None:
+        """Return when a store has `value` under `key`; the others get it as they come. Cancelled, it is taken back."""
+        before = [registry.want(key, value) for registry in self._registries]
+        try:
+            await _first([registry.written(key, value) for registry in self._registries], 0.0)
+        except asyncio.CancelledError:
+            for registry, old in zip(self._registries, before, strict=True):
+                registry.unwant(key, value, old)
+            raise
+
+    async def remove(self, key: str) -> None:
+        """Return when a store has no `key` of ours, and the others have none either or keep us waiting."""
+        await _first([registry.remove(key) for registry in self._registries], _OTHER_STORES_S)
+
+    async def withdraw_all(self) -> None:
+        """Take back everything, likewise."""
+        await _first([registry.withdraw_all() for registry in self._registries], _OTHER_STORES_S)
+
+    async def revoke(self) -> None:
+        """Stop keeping, end the leases. Safe to repeat."""
+        await asyncio.gather(*(registry.revoke() for registry in self._registries))
+
+
+async def _first(work: Sequence[Coroutine[Any, Any, None]], patience_s: float) -> None:
+    """Until one is over and the others too, or `patience_s` later."""
+    tasks = [asyncio.create_task(one, name="store") for one in work]
+    try:
+        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if rest and patience_s:
+            await asyncio.wait(rest, timeout=patience_s)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 class Registry:
-    """What this process has announced."""
+    """What should be in one store, and the task that sees to it."""
 
     def __init__(self, store: Store, *, ttl_s: float) -> None:
         self._store = store
@@ -56,25 +110,21 @@ class Registry:
         self._keeper: asyncio.Task[None] | None = None
         self._away = False
 
-    async def announce(self, key: str, card: InstanceCard) -> KeptRegistration:
-        """Write `card` under `key` and keep it there. Returns once the store has it."""
-        await self.write(key, msgspec.json.encode(card))
-        log.info(
-            "instance.announced component=%s instance=%s address=%s", card.component, card.instance_id, card.address
-        )
-        return KeptRegistration(self, key, card)
-
-    async def write(self, key: str, value: bytes) -> None:
-        """Return when the store has `value` under `key`, however long it takes; cancelled, it is taken back."""
+    def want(self, key: str, value: bytes) -> bytes | None:
+        """The store should have `value` under `key` from now on. Returns what it should have had before."""
         before = self._wanted.get(key)
         self._wanted[key] = value
-        try:
-            await self._until(lambda: self._written.get(key) == value)
-        except asyncio.CancelledError:
-            if before is None and self._wanted.get(key) == value:
-                del self._wanted[key]
-                self._wake.set()
-            raise
+        return before
+
+    def unwant(self, key: str, value: bytes, before: bytes | None) -> None:
+        """Take `want` back, where nothing was wanted under `key` before and nothing else since."""
+        if before is None and self._wanted.get(key) == value:
+            del self._wanted[key]
+            self._wake.set()
+
+    async def written(self, key: str, value: bytes) -> None:
+        """Return when the store has what is wanted, however long it takes."""
+        await self._until(lambda: self._written.get(key) == value)
 
     async def remove(self, key: str) -> None:
         """Return when the store has no `key` of ours. Safe to repeat."""
