@@ -5,6 +5,8 @@ part of its address before the first dot, so that pod is called 127.
 """
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -41,12 +43,27 @@ class Group:
         return start(self.host, role, self.door, **env)
 
 
+def ready(group: Group, role: str) -> bool:
+    """What a pod's readiness probe finds."""
+    env = {**group.host.env, "XDG_RUNTIME_DIR": str(group.host.folder / role)}
+    return subprocess.run([sys.executable, "-m", "tandem.cli.main", "ready"], env=env, check=False).returncode == 0
+
+
+def test_a_pod_whose_worker_does_not_serve_yet_is_not_ready(host: Host) -> None:
+    group = Group(host)
+    assert not ready(group, "processor")
+    processor = group.pod("processor")
+    processor.said("0 of 1 decode workers")
+    assert not ready(group, "processor")
+
+
 @pytest.mark.parametrize("order", [("processor", "prefill", "decoder"), ("decoder", "prefill", "processor")])
 def test_a_group_serves_without_etcd_and_nats(host: Host, order: tuple[str, ...]) -> None:
     group = Group(host)
     serves = {role: group.pod(role) for role in order}
     for serve in serves.values():
         serve.wait_ready(25)
+    assert ready(group, "decoder")
     assert "hosts the embedded planes at 127.0.0.1:" in serves["processor"].log
     assert "joins the embedded planes at 127.0.0.1:" in serves["decoder"].log
     eventually(lambda: answered_remotely(group.door, serves["processor"]), what="a remotely prefilled answer")

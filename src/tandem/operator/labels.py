@@ -47,6 +47,8 @@ ADOPTED_FOR: Final = OURS + "adopted-for"
 """On a workload that we took over with its pod template: the hash of the role that the template stands for."""
 TEMPLATE_HASH: Final = OURS + "template-hash"
 """On a workload: the hash of its pod template. On a group of a set: the hash of the set's template."""
+READINESS_PROBE: Final = OURS + "readiness-probe"
+"""On a pod template: `off` leaves containers without a readiness probe as they are."""
 
 # Discovery.
 CONFIG_KEY: Final = "config.yaml"
