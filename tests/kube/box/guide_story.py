@@ -1,6 +1,6 @@
 """The guide from its files to a rolling update under load, as a person would go through it.
 
-python -m tests.kube.box.guide_story FOLDER [simulated]
+python -m tests.kube.box.guide_story from_its_files|rolled_under_load FOLDER [simulated]
 """
 
 import asyncio
@@ -36,64 +36,80 @@ PROCESSOR = address_of(f"{GROUP}-processor-0")
 LIMIT_S = 240.0
 
 
-async def story(folder: Path, engine: str | None) -> None:
-    services = {"etcd": "etcd-0", "nats": "nats", "dynamo-service": f"{GROUP}-processor-0"}
-    write_hosts(services)
-    figures: dict[str, object] = {"engine": engine or "vllm"}
-    began = time.monotonic()
+class Story:
+    """What happened when, and figures; the last line that is printed is all of it as JSON."""
 
-    def note(name: str) -> None:
-        figures[name] = round(time.monotonic() - began, 1)
-        print(f"{figures[name]:>6} s  {name}", flush=True)
+    def __init__(self, engine: str | None) -> None:
+        self.engine, self.figures = engine, dict[str, object](engine=engine or "vllm")
+        self._began = time.monotonic()
+        write_hosts({"etcd": "etcd-0", "nats": "nats", "dynamo-service": f"{GROUP}-processor-0"})
 
+    def note(self, name: str) -> None:
+        self.figures[name] = round(time.monotonic() - self._began, 1)
+        print(f"{self.figures[name]:>6} s  {name}", flush=True)
+
+    async def apply_guide(self, cluster: Cluster, **replicas: int) -> None:
+        """The guide's files but for etcd and NATS. One object is replaced: the volume with the model."""
+        secret, volume, claim = of_file("01-model.yaml")
+        del volume["spec"]["csi"]
+        volume["spec"]["hostPath"] = {"path": "/models"}
+        group = the_group()
+        for role in group["spec"]["roles"]:
+            role["replicas"] = replicas.get(role["name"], role["replicas"])
+        await apply(cluster, secret, volume, claim, configs(self.engine), group, *of_file("06-service.yaml"))
+
+
+async def from_its_files(folder: Path, engine: str | None) -> None:
+    """Files applied, etcd and NATS last: the service answers before they are there, then as the guide has it."""
+    story = Story(engine)
     async with box(folder) as cluster:
-        *rest, volume, claim = of_file("01-model.yaml")
-        volume["spec"] = {key: value for key, value in volume["spec"].items() if key != "csi"}
-        volume["spec"]["hostPath"] = {"path": "/models"}  # the one object that is replaced
-        await apply(cluster, *rest, volume, claim, *configs(engine), *the_group(), *of_file("06-service.yaml"))
+        await story.apply_guide(cluster)
         await until(lambda: ready(cluster), limit_s=LIMIT_S)
-        note("READY without etcd and NATS")
-        await answers(remotely=False)
-        note("answered without etcd and NATS")
+        story.note("READY without etcd and NATS")
+        assert await answered(remotely=False)
+        story.note("answered without etcd and NATS")
         await apply(cluster, *of_file("02-etcd.yaml"), *of_file("03-nats.yaml"))
         await until(lambda: answered(remotely=True), limit_s=LIMIT_S)
-        note("prefilled remotely")
+        story.note("prefilled remotely")
         print(kubectl("get", "rbg", GROUP), kubectl("get", "pods", "-o", "wide"), sep="\n", flush=True)
-        assert {role: len(await pods(cluster, role)) for role in ("processor", "prefill", "decoder")} == {
-            "processor": 1,
-            "prefill": 2,
-            "decoder": 1,
-        }
+        counts = {role: len(await pods(cluster, role)) for role in ("processor", "prefill", "decoder")}
+        assert counts == {"processor": 1, "prefill": 2, "decoder": 1}
         endpoints = await cluster.api.request("GET", "/api/v1/namespaces/default/endpoints/dynamo-service")
         assert at(endpoints, "subsets")[0]["addresses"][0]["ip"] == PROCESSOR
 
         await change(cluster, "prefill", lambda role: role | {"scalingAdapter": {"enable": True}})
-        adapter = f"{url_of('RoleBasedGroupScalingAdapter', 'default', f'{GROUP}-prefill')}/scale"
         await until(lambda: bound(cluster))
-        await cluster.api.patch(adapter, {"spec": {"replicas": 3}})
+        adapter = url_of("RoleBasedGroupScalingAdapter", "default", f"{GROUP}-prefill")
+        await cluster.api.patch(f"{adapter}/scale", {"spec": {"replicas": 3}})
         await until(lambda: has_pods(cluster, "prefill", 3), limit_s=LIMIT_S)
         await until(lambda: ready(cluster), limit_s=LIMIT_S)
-        note("prefill scaled to 3 by its adapter")
-        await cluster.api.patch(adapter, {"spec": {"replicas": 2}})
-        await until(lambda: has_pods(cluster, "prefill", 2), limit_s=LIMIT_S)
-        await change(cluster, "decoder", lambda role: role | {"replicas": 2})
-        await until(lambda: has_pods(cluster, "decoder", 2), limit_s=LIMIT_S)
-        await until(lambda: ready(cluster), limit_s=LIMIT_S)
-        note("decoder scaled to 2")
+        story.note("prefill scaled to 3 by its adapter")
+        assert await answered(remotely=True)
+    print(json.dumps(story.figures), flush=True)
 
+
+async def rolled_under_load(folder: Path, engine: str | None) -> None:
+    """With a second decoder: the templates of prefill and then of the decoders change while clients ask."""
+    story = Story(engine)
+    async with box(folder) as cluster:
+        await apply(cluster, *of_file("02-etcd.yaml"), *of_file("03-nats.yaml"))
+        await story.apply_guide(cluster, decoder=2)
+        await until(lambda: ready(cluster), limit_s=LIMIT_S)
+        await until(lambda: answered(remotely=True), limit_s=LIMIT_S)
+        story.note("READY with two decoders")
         async with Load("http://dynamo-service:8000/v1/chat/completions", clients=2) as load:
             for role in ("prefill", "decoder"):
                 asked = load.asked
                 await roll(cluster, role)
-                note(f"{role} rolled")
-                figures[f"requests while {role} rolled"] = load.asked - asked
-        figures |= {"requests": load.asked, "failed": len(load.failures), "slowest_s": round(load.slowest_s, 1)}
+                story.note(f"{role} rolled")
+                story.figures[f"requests while {role} rolled"] = load.asked - asked
         assert await answered(remotely=True)
-        print(json.dumps(figures), flush=True)
-        assert not load.failures, load.failures[:5]
+    story.figures |= {"requests": load.asked, "failed": len(load.failures), "slowest_s": round(load.slowest_s, 1)}
+    print(json.dumps(story.figures), flush=True)
+    assert not load.failures, load.failures[:5]
 
 
-def configs(engine: str | None) -> list[Raw]:
+def configs(engine: str | None) -> Raw:
     """The guide's ConfigMap as it is, or for a quick run with another engine."""
     [found] = of_file("04-configs.yaml")
     if engine is not None:
@@ -101,14 +117,14 @@ def configs(engine: str | None) -> list[Raw]:
         for section in ("VllmWorker", "PrefillWorker"):
             document[section]["engine"] = engine
         found["data"]["qwen3.yaml"] = yaml.safe_dump(document)
-    return [found]
+    return found
 
 
-def the_group() -> list[Raw]:
+def the_group() -> Raw:
     [found] = of_file("05-dynamo.yaml")
     for role in found["spec"]["roles"]:
         role["template"]["spec"]["containers"][0]["image"] = "tandem"  # the guide's blank
-    return [found]
+    return found
 
 
 async def ready(cluster: Cluster) -> bool:
@@ -148,10 +164,6 @@ async def roll(cluster: Cluster, role: str) -> None:
     await until(lambda: ready(cluster), limit_s=LIMIT_S)
 
 
-async def answers(*, remotely: bool) -> None:
-    assert await answered(remotely=remotely), "not answered as it should be"
-
-
 async def answered(*, remotely: bool) -> bool:
     """Ask as the guide does, and look up how the answer was made."""
     answer = await asyncio.to_thread(
@@ -163,4 +175,6 @@ async def answered(*, remotely: bool) -> bool:
 
 
 if __name__ == "__main__":
-    asyncio.run(story(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None))
+    name, folder, *more = sys.argv[1:]
+    chosen = {"from_its_files": from_its_files, "rolled_under_load": rolled_under_load}[name]
+    asyncio.run(chosen(Path(folder), more[0] if more else None))

@@ -35,7 +35,9 @@ def write_hosts(services: dict[str, str]) -> None:
     for workload in FIRST_OF:
         service = f"s-{workload}" if workload.startswith("dynamo") else workload
         names = [f"{workload}-{number}" for number in range(5)]
-        lines += [f"{address_of(pod)} {pod}.{service} {pod}" for pod in names]
+        if workload == "ranks-engine":
+            names += [f"{leader}-{rank}" for leader in names for rank in range(1, 4)]
+        lines += [f"{address_of(pod)} {pod}.{service} {pod}.{service}.default {pod}" for pod in names]
     Path("/etc/hosts").write_text("\n".join(lines) + "\n")
 
 

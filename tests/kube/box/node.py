@@ -22,7 +22,7 @@ FIRST_OF: dict[str, int] = {
     "dynamo-pd-processor": 10,
     "dynamo-pd-prefill": 20,
     "dynamo-pd-decoder": 30,
-    "ranks-engine": 40,
+    "ranks-engine": 100,
 }
 """Workload → last number of its first pod's address."""
 
@@ -32,7 +32,8 @@ def address_of(pod: str) -> str:
     for name, first in FIRST_OF.items():
         if pod.startswith(name):
             numbers = [int(part) for part in pod.removeprefix(name).split("-") if part.isdigit() and len(part) < 3]
-            return f"10.244.0.{first + sum(numbers)}"
+            group, rank, *_ = [*numbers, 0, 0]
+            return f"10.244.0.{first + group + 10 * rank}"
     raise LookupError(f"{pod}: give its workload an address")
 
 
@@ -56,9 +57,13 @@ def load_kube_config(config_file: str, client_configuration: Configuration) -> N
 
 def load(path: str) -> ModuleType:
     """The kubelet as a module."""
-    parts = {"client": {"Configuration": Configuration}, "config": {"load_kube_config": load_kube_config}}
+    parts: dict[str, dict[str, Any]] = {
+        "client": {"Configuration": Configuration},
+        "config": {"load_kube_config": load_kube_config},
+    }
     stand_in = ModuleType("kubernetes")
-    vars(stand_in).update({name: SimpleNamespace(**found) for name, found in parts.items()})
+    for name, found in parts.items():
+        setattr(stand_in, name, SimpleNamespace(**found))
     sys.modules["kubernetes"] = stand_in
     spec = importlib.util.spec_from_file_location("process_kubelet", path)
     assert spec is not None
