@@ -19,6 +19,7 @@ from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.gang import POD_GROUP_API, gang_of, pod_group
 from tandem.operator.naming import group_key, service_name
 from tandem.operator.pods import pod_template, role_labels, selector_labels
+from tandem.operator.ports import assign, read, written
 from tandem.operator.restarts import to_delete
 from tandem.operator.revisions import next_revision, surplus
 from tandem.operator.roles import RolePlan, plan_role
@@ -48,7 +49,11 @@ def plan_children(group: Group, seen: Seen) -> Plan:
     """Decide everything about a group's children."""
     if faults := faults_of(group.name, group.spec):
         return Plan(faults=faults)
-    return _Planner(group, seen).plan()
+    try:
+        planner = _Planner(group, seen)
+    except InvalidGroup as error:  # no port is free
+        return Plan(faults=error.faults)
+    return planner.plan()
 
 
 class _Planner:
@@ -60,14 +65,18 @@ class _Planner:
         self.gang = gang_of(group)
         self.found = {plan.role.name: self._mine(plan.kind, name_of(group, plan.role)) for plan in self.plans}
         self.services = {plan.role.name: self._service_name(plan) for plan in self.plans if _served(plan)}
+        self.ports = self._ports()
         self.restarting = to_delete(group, [item for item in self.found.values() if item])
         self.apply: list[Raw] = []
 
     def plan(self) -> Plan:
         problems = self._gang_problem()
-        text = discovery_text(self.group.name, self.plans, self.services)
+        text = discovery_text(self.group.name, self.plans, self.services, self.ports)
         for name, role in self._config_maps():
-            self._want(config_map(self._metadata("ConfigMap", name, role), text))
+            metadata = self._metadata("ConfigMap", name, role)
+            if given := written(self.ports.get(role or "", {})):
+                metadata["annotations"] = given
+            self._want(config_map(metadata, text))
         if self.gang is not None and not problems:
             metadata = self._metadata("PodGroup", self.group.name, None)
             self._want(pod_group(self.group, self.gang, self.plans, metadata))
@@ -144,6 +153,7 @@ class _Planner:
                 profiles=self.seen.profiles,
                 gang=self.gang,
                 selector=selector,
+                ports=self.ports,
             )
             made.append(template)
         asked = role_hash(plan.role, plan.template, plan.worker_template)
@@ -207,6 +217,15 @@ class _Planner:
                 if at(volume, "configMap", "name") == self.group.name and self.group.name not in names:
                     yield self.group.name, None
                     return
+
+    def _ports(self) -> dict[str, dict[str, int]]:
+        """Those of before, as the roles' ConfigMaps remember them, and numbers for new wishes."""
+        known = {
+            plan.role.name: read(found)
+            for plan in self.plans
+            if (found := self._mine("ConfigMap", name_of(self.group, plan.role))) is not None
+        }
+        return assign(f"{self.group.namespace}/{self.group.name}", self.plans, known, self.seen.ports_taken)
 
     def _targets(self) -> dict[str, int]:
         """Replicas to run now; coordination of scaling may ask for fewer than wished."""

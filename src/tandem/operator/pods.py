@@ -11,6 +11,7 @@ from tandem.operator import labels
 from tandem.operator.gang import Gang, mark
 from tandem.operator.kinds import ProfileSpec
 from tandem.operator.naming import group_key
+from tandem.operator.ports import Ports, port_annotations, port_env
 from tandem.operator.roles import Kind
 from tandem.operator.runtimes import inject_runtimes
 from tandem.operator.topology import exclusive_topology, place
@@ -42,12 +43,14 @@ def pod_template(
     profiles: Mapping[str, ProfileSpec],
     gang: Gang | None,
     selector: Mapping[str, str],
+    ports: Ports,
 ) -> Raw:
     """The pod template of a workload.
 
     Args:
         path: where the role stands in the group, for faults.
         selector: what the workload selects by; pods must carry it, also when an older version chose it.
+        ports: what the group has been given.
     Raises:
         InvalidGroup: an engine runtime profile does not fit.
     """
@@ -55,10 +58,13 @@ def pod_template(
     metadata = {key: value for key, value in (made.get("metadata") or {}).items() if key in ("labels", "annotations")}
     metadata["labels"] = {**(metadata.get("labels") or {}), **role_labels(group, role.name), **selector}
     made["metadata"] = metadata
+    if found := port_annotations(template, role.name, ports):
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), **found}
     pod = made.setdefault("spec", {})
     inject_runtimes(made, role, path, profiles)
     for container in pod.get("containers") or []:
-        _prepare(container, _env(group.name, role.name, indexed=kind != "Deployment"))
+        env = [*_env(group.name, role.name, indexed=kind != "Deployment"), *port_env(template, role.name, ports)]
+        _prepare(container, env)
         _mount(container)
     if metadata.get("annotations", {}).get(labels.READINESS_PROBE) != "off":
         for container in pod.get("containers") or []:
