@@ -23,7 +23,16 @@ from tandem.operator.ports import assign, read, written
 from tandem.operator.restarts import to_delete
 from tandem.operator.revisions import next_revision, surplus
 from tandem.operator.roles import RolePlan, plan_role
-from tandem.operator.rollout import Pace, Progress, held_back, pace, progress, scaling_targets, skew_partitions
+from tandem.operator.rollout import (
+    Pace,
+    Progress,
+    held_back,
+    pace,
+    progress,
+    scaling_targets,
+    skew_partitions,
+    unavailable_limits,
+)
 from tandem.operator.seen import Key, Seen, at, ownership
 from tandem.operator.services import config_map, service
 from tandem.operator.status import RoleView
@@ -108,7 +117,9 @@ class _Planner:
             for plan in self.plans
             if plan.role.name in templates
         }
-        held = skew_partitions(self.group.spec.coordination, now)
+        rules = self.group.spec.coordination
+        held = skew_partitions(rules, now)
+        away = unavailable_limits(rules, {plan.role.name: plan.role.replicas for plan in self.plans})
         for plan in self.plans:
             name, found = plan.role.name, self.found[plan.role.name]
             waiting = waiting_for(plan.role, ready) if found is None else []
@@ -123,7 +134,14 @@ class _Planner:
             if problem or waiting:
                 yield view
                 continue
-            update = pace(plan.role, found, now[name], replicas=targets[name], skew_partition=held.get(name, 0))
+            update = pace(
+                plan.role,
+                found,
+                now[name],
+                replicas=targets[name],
+                skew_partition=held.get(name, 0),
+                max_unavailable=away.get(name),
+            )
             made = self._workload(plan, *templates[name], update)
             problem = self._service(plan, made) or self._want(made)
             yield RoleView(
