@@ -65,9 +65,9 @@ class Cluster:
                 return dict(item)
         return {}
 
-    async def ready(self, name: str, kind: str = "RoleBasedGroup") -> None:
+    async def ready(self, name: str, kind: str = "RoleBasedGroup", *, limit_s: float = 20) -> None:
         """Wait until an object is ready for the generation that it has now."""
-        await until(lambda: self._is(kind, name, "True"), lambda: self.condition(kind, name))
+        await until(lambda: self._is(kind, name, "True"), lambda: self.condition(kind, name), limit_s)
 
     async def not_ready(self, name: str, kind: str = "RoleBasedGroup") -> Raw:
         await until(lambda: self._is(kind, name, "False"), lambda: self.condition(kind, name))
