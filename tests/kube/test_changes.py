@@ -69,14 +69,9 @@ async def test_an_autoscaler_scales_a_role_through_its_adapter(cluster: Cluster)
     await cluster.ready("g")
     target = {"apiVersion": f"{labels.GROUP}/v1alpha1", "kind": ADAPTER, "name": "g-a"}
     spec = {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5, "targetCPUUtilizationPercentage": 80}
-    body = {
-        "apiVersion": "autoscaling/v1",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "g-a"},
-        "spec": spec,
-    }
+    head = {"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "g-a"}}
     path = f"/apis/autoscaling/v1/namespaces/{cluster.namespace}/horizontalpodautoscalers"
-    await cluster.api.create(path, body)
+    await cluster.api.create(path, {**head, "spec": spec})
     await until(lambda: is_scaled(cluster, "g-a", 3), limit_s=60)
     await cluster.ready("g")
     assert (await cluster.must("RoleBasedGroup", "g"))["spec"]["roles"][0]["replicas"] == 3

@@ -1,4 +1,4 @@
-"""An API server that refuses, fails and drops what it can: nothing is lost, and nothing is made that nobody asked for."""
+"""An API server that refuses, fails and drops: nothing is lost, and nothing is made that nobody asked for."""
 
 import subprocess
 from collections.abc import Callable
@@ -23,10 +23,7 @@ async def test_a_server_in_trouble_loses_nothing(
 ) -> None:
     trouble = Trouble(find_access({}, kubeconfig=kubeconfig), seed=7)
     async with trouble.serving() as address:
-        config = yaml.safe_load(Path(kubeconfig).read_text())
-        config["clusters"][0]["cluster"] = {"server": address}
-        (tmp_path / "config").write_text(yaml.safe_dump(config))
-        flags = ["--kubeconfig", str(tmp_path / "config"), "--namespace", empty.namespace]
+        flags = ["--kubeconfig", by_way_of(address, kubeconfig, tmp_path), "--namespace", empty.namespace]
         operator = run_operator(*flags, "--lease-namespace", empty.namespace, name="troubled")
         for number in range(5):
             await empty.group(f"g{number}", role("a", replicas=2), role("b", dependencies=["a"]))
@@ -43,6 +40,14 @@ async def test_a_server_in_trouble_loses_nothing(
         assert operator.poll() is None
         assert await stop(operator) == 0
     assert {"409", "410", "429", "503", "dropped", "dropped before", "dropped after"} <= trouble.happened.keys()
+
+
+def by_way_of(address: str, kubeconfig: str, folder: Path) -> str:
+    """The same cluster, through another address."""
+    config = yaml.safe_load(Path(kubeconfig).read_text())
+    config["clusters"][0]["cluster"] = {"server": address}
+    (folder / "config").write_text(yaml.safe_dump(config))
+    return str(folder / "config")
 
 
 async def are(cluster: Cluster, wanted: set[str]) -> bool:

@@ -29,10 +29,9 @@ class Trouble:
         watching = "watch" in request.query
         what = self._what(watching, request)
         if what in ("409", "429", "503"):
+            body = {"kind": "Status", "reason": what, "code": int(what)}
             headers = {"Retry-After": "0"} if what == "429" else {}
-            return web.json_response(
-                {"kind": "Status", "reason": what, "code": int(what)}, status=int(what), headers=headers
-            )
+            return web.json_response(body, status=int(what), headers=headers)
         if what == "dropped before":
             self._drop(request)
         async with self._session.request(
