@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+import yaml
 from tests.operator.builders import DEPLOYMENT, LWS, group, names, pod, role, seen, settle, someone_elses, wish
 
-from tandem.operator import labels
+from tandem.operator import discovery, labels
 from tandem.operator.adapters import KIND as ADAPTER
 from tandem.operator.adapters import adapter_status, with_adapters
 from tandem.operator.children import plan_children
@@ -102,3 +103,10 @@ def test_coordination_limits_how_many_pods_are_away() -> None:
     assert "maxUnavailable" not in wish(plan, "StatefulSet", "pd-a")["spec"]["updateStrategy"]["rollingUpdate"]
     update = [wish(plan, "Deployment", f"pd-{name}")["spec"]["strategy"]["rollingUpdate"] for name in ("web", "own")]
     assert update == [{"maxUnavailable": 1}, {"maxUnavailable": 3, "maxSurge": 0}]
+
+
+def test_the_discovery_file_is_the_same_with_and_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
+    roles = (role("a", servicePorts=[{"port": 80}]), role("w", replicas=12, workload=LWS, leaderWorkerSet={"size": 3}))
+    text = wish(plan_children(group(*roles), seen()), "ConfigMap", "pd-a")["data"]
+    monkeypatch.setattr(discovery, "_DUMPER", yaml.SafeDumper)
+    assert wish(plan_children(group(*roles), seen()), "ConfigMap", "pd-a")["data"] == text
