@@ -14,7 +14,6 @@ from tandem.operator.ports import Ports
 from tandem.operator.roles import RolePlan
 from tandem.operator.types import Raw
 
-
 _DUMPER: type = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """libyaml's, where PyYAML has it: the other one took more than half the time of a decision about a group."""
 
