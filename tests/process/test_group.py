@@ -57,10 +57,9 @@ def test_a_pod_whose_worker_does_not_serve_yet_is_not_ready(host: Host) -> None:
     assert not ready(group, "processor")
 
 
-@pytest.mark.parametrize("order", [("processor", "prefill", "decoder"), ("decoder", "prefill", "processor")])
-def test_a_group_serves_without_etcd_and_nats(host: Host, order: tuple[str, ...]) -> None:
+def test_a_group_serves_without_etcd_and_nats(host: Host) -> None:
     group = Group(host)
-    serves = {role: group.pod(role) for role in order}
+    serves = {role: group.pod(role) for role in ("decoder", "prefill", "processor")}  # who hosts the planes comes last
     for serve in serves.values():
         serve.wait_ready(25)
     assert ready(group, "decoder")
