@@ -16,7 +16,7 @@ if [ -z "${KUBECONFIG:-}${KUBEBUILDER_ASSETS:-}" ] && [ -d "$beside/bin" ]; then
   export KUBEBUILDER_ASSETS=$assets
 fi
 if [ -z "${KUBECONFIG:-}${KUBEBUILDER_ASSETS:-}" ]; then
-  printf '\n%s\n' "########################################################################" \
+  printf '%s\n' "" "########################################################################" \
     "NO KUBERNETES: the tests against an API server are NOT RUN." \
     "Set KUBECONFIG or KUBEBUILDER_ASSETS, or lay ../shared/kube beside this." \
     "########################################################################" >&2

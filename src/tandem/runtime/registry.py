@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S = 0.1
 _LONGEST_RETRY_S = 1.0
-_OTHER_STORES_S = 1.0
-"""Once one store has forgotten a key, how long a withdrawal waits for the others. Seconds."""
+_AWAY_S = 1.0
+"""Once a store has forgotten a key, how long a withdrawal waits for another that is away. Seconds."""
 
 
 class KeptRegistration:
@@ -63,37 +63,42 @@ class Announcements:
         """Return when a store has `value` under `key`; the others get it as they come. Cancelled, it is taken back."""
         before = [registry.want(key, value) for registry in self._registries]
         try:
-            await _first([registry.written(key, value) for registry in self._registries], 0.0)
+            await self._over([registry.written(key, value) for registry in self._registries], first=True)
         except asyncio.CancelledError:
             for registry, old in zip(self._registries, before, strict=True):
                 registry.unwant(key, value, old)
             raise
 
     async def remove(self, key: str) -> None:
-        """Return when a store has no `key` of ours, and the others have none either or keep us waiting."""
-        await _first([registry.remove(key) for registry in self._registries], _OTHER_STORES_S)
+        """Return when no store has a `key` of ours; one that is away is not waited for if another has answered."""
+        await self._over([registry.remove(key) for registry in self._registries])
 
     async def withdraw_all(self) -> None:
         """Take back everything, likewise."""
-        await _first([registry.withdraw_all() for registry in self._registries], _OTHER_STORES_S)
+        await self._over([registry.withdraw_all() for registry in self._registries])
 
     async def revoke(self) -> None:
         """Stop keeping, end the leases. Safe to repeat."""
         await asyncio.gather(*(registry.revoke() for registry in self._registries))
 
-
-async def _first(work: Sequence[Coroutine[Any, Any, None]], patience_s: float) -> None:
-    """Until one is over and the others too, or `patience_s` later."""
-    tasks = [asyncio.create_task(one, name="store") for one in work]
-    try:
-        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if rest and patience_s:
-            await asyncio.wait(rest, timeout=patience_s)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
+    async def _over(self, work: Sequence[Coroutine[Any, Any, None]], *, first: bool = False) -> None:
+        """Wait for what is done in each store; with `first` for one of them, else for all that are not away."""
+        tasks = [asyncio.create_task(one, name="store") for one in work]
+        try:
+            while True:
+                done, rest = await asyncio.wait(
+                    tasks,
+                    timeout=_AWAY_S,
+                    return_when=asyncio.FIRST_COMPLETED if first else asyncio.ALL_COMPLETED,
+                )
+                away = all(
+                    registry.away for registry, task in zip(self._registries, tasks, strict=True) if task in rest
+                )
+                if done and (first or away):
+                    return
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 class Registry:
@@ -108,7 +113,8 @@ class Registry:
         self._progress = asyncio.Condition()
         self._lease: Lease | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._away = False
+        self.away = False
+        """Whether the store did not answer when it was last asked."""
 
     def want(self, key: str, value: bytes) -> bytes | None:
         """The store should have `value` under `key` from now on. Returns what it should have had before."""
@@ -196,14 +202,14 @@ class Registry:
 
     def _note_away(self, error: ServingError) -> None:
         """Once per outage: it is asked again every second, for however long."""
-        if not self._away:
+        if not self.away:
             log.warning("registry.store_away reason=%r", error.message)
-        self._away = True
+        self.away = True
 
     def _note_back(self) -> None:
-        if self._away:
+        if self.away:
             log.info("registry.store_back keys=%d", len(self._written))
-        self._away = False
+        self.away = False
 
     async def _reconcile(self, lease: Lease) -> None:
         while self._written != self._wanted:
