@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup run test check format docs acceptance bench bench-frontend bench-routing test-gpu test-kube lock wheel test-wheel clean quiet-setup
+.PHONY: help setup run test check format docs acceptance bench bench-frontend bench-routing test-gpu test-kube test-kube-short acceptance-kube lock wheel test-wheel clean quiet-setup
 .DEFAULT_GOAL := help
 
 ## List the targets.
@@ -48,7 +48,7 @@ docs: quiet-setup
 acceptance: quiet-setup
 	@scripts/test_servers.sh
 	@scripts/clients.sh
-	@$(BIN)/pytest -m acceptance $(ARGS)
+	@$(BIN)/pytest -m "acceptance and not kube" $(ARGS)
 
 ## Measure this machine and print the figures.
 bench: quiet-setup
@@ -69,7 +69,15 @@ test-gpu: quiet-setup
 
 ## Run the tests against a Kubernetes API server: KUBECONFIG names one, or KUBEBUILDER_ASSETS holds its binaries.
 test-kube: quiet-setup
-	@$(BIN)/pytest -m kube $(ARGS)
+	@$(BIN)/pytest -m "kube and not acceptance" -rs $(ARGS)
+
+## Run those of them that continuous integration runs, in two minutes.
+test-kube-short: quiet-setup
+	@$(BIN)/pytest -m "kube and not acceptance" -rs tests/kube/test_groups.py tests/kube/test_deploy.py tests/kube/test_guide.py -k "not simulated" $(ARGS)
+
+## Run the long ones: the guide on real engines, 500 groups.
+acceptance-kube: quiet-setup
+	@$(BIN)/pytest -m "acceptance and kube" -rs $(ARGS)
 
 ## Write the lock files anew, with the newest versions that fit together.
 lock:

@@ -23,6 +23,8 @@ class Cluster:
         self.api, self.namespace = api, namespace
         self.held: Callable[[Raw], bool] = lambda pod: False
         """Pods that the node does not make ready."""
+        self.asleep = False
+        """Whether the node does nothing at all."""
 
     async def group(self, name: str, *roles: Raw, annotations: dict[str, str] | None = None, **spec: Any) -> Raw:
         """Write a group as a user would; again with the same name changes it."""
@@ -63,9 +65,9 @@ class Cluster:
                 return dict(item)
         return {}
 
-    async def ready(self, name: str, kind: str = "RoleBasedGroup") -> None:
+    async def ready(self, name: str, kind: str = "RoleBasedGroup", *, limit_s: float = 20) -> None:
         """Wait until an object is ready for the generation that it has now."""
-        await until(lambda: self._is(kind, name, "True"), lambda: self.condition(kind, name))
+        await until(lambda: self._is(kind, name, "True"), lambda: self.condition(kind, name), limit_s)
 
     async def not_ready(self, name: str, kind: str = "RoleBasedGroup") -> Raw:
         await until(lambda: self._is(kind, name, "False"), lambda: self.condition(kind, name))
@@ -83,6 +85,9 @@ class Cluster:
     async def node(self) -> None:
         """A node without a node: every pod that is not held becomes ready."""
         while True:
+            if self.asleep:
+                await asyncio.sleep(0.1)
+                continue
             found = await self.api.request("GET", url_of("Pod", self.namespace))
             for pod in found["items"]:
                 ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))

@@ -50,7 +50,7 @@ Runner = Callable[..., subprocess.Popen[bytes]]
 @pytest.fixture(scope="session")
 def run_operator(kubeconfig: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     """Starts operators; ends those that still run."""
-    asyncio.run(_install(kubeconfig))
+    asyncio.run(install(kubeconfig))
     folder, started = tmp_path_factory.mktemp("operator"), list[subprocess.Popen[bytes]]()
 
     def run(*flags: str, name: str = "operator") -> subprocess.Popen[bytes]:
@@ -119,7 +119,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-async def _install(kubeconfig: str) -> None:
+async def install(kubeconfig: str) -> None:
     """Our CRDs, and small ones of the kinds that others bring."""
     async with Api(find_access({}, kubeconfig=kubeconfig)) as api:
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

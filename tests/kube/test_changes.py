@@ -63,6 +63,20 @@ async def test_the_scaling_adapter_scales_and_wins(cluster: Cluster) -> None:
     await until(lambda: _gone(cluster, ADAPTER, "g-a"))
 
 
+async def test_an_autoscaler_scales_a_role_through_its_adapter(cluster: Cluster) -> None:
+    """Without metrics it still keeps its least number of pods, which is enough to see that it finds its way."""
+    await cluster.group("g", role("a", replicas=1, scalingAdapter={"enable": True}))
+    await cluster.ready("g")
+    target = {"apiVersion": f"{labels.GROUP}/v1alpha1", "kind": ADAPTER, "name": "g-a"}
+    spec = {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5, "targetCPUUtilizationPercentage": 80}
+    head = {"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "g-a"}}
+    path = f"/apis/autoscaling/v1/namespaces/{cluster.namespace}/horizontalpodautoscalers"
+    await cluster.api.create(path, {**head, "spec": spec})
+    await until(lambda: is_scaled(cluster, "g-a", 3), limit_s=60)
+    await cluster.ready("g")
+    assert (await cluster.must("RoleBasedGroup", "g"))["spec"]["roles"][0]["replicas"] == 3
+
+
 async def _role_says(cluster: Cluster, wanted: int) -> bool:
     roles = (await cluster.must("RoleBasedGroup", "g"))["spec"]["roles"]
     return bool(roles[0]["replicas"] == wanted)

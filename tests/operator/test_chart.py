@@ -3,9 +3,13 @@
 The templates use a small part of Go's language, which `tandem.operator.chart` renders and holds them to.
 """
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tandem.operator.chart import expand, main, render
 from tandem.operator.types import Raw
@@ -79,6 +83,33 @@ def test_it_may_do_no_more_than_it_does() -> None:
     assert not any("*" in (group, name) or "*" in allowed for (group, name), allowed in verbs.items())
     assert verbs["", "pods"] == ["get", "list", "watch"]
     assert not any(name == "secrets" for _, name in verbs)
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="no helm on the path: tandem.operator.chart alone renders")
+@pytest.mark.parametrize("release", ["1.22.0", "1.37.0"])
+@pytest.mark.parametrize("webhook", [False, True])
+def test_helm_renders_the_same(release: str, webhook: bool, tmp_path: Path) -> None:
+    values: Raw = {
+        "webhook": {"enabled": webhook, "certSecret": "tls", "caBundle": "QUJD"},
+        "podAnnotations": {"a": "b"},
+        "tolerations": [{"operator": "Exists"}],
+        "image": {"repository": "registry/tandem"},
+    }
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    command = ["helm", "template", "tandem-operator", str(CHART), "--namespace", "tandem-system"]
+    command += ["--values", str(tmp_path / "values.yaml"), "--kube-version", release]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "HOME": str(tmp_path)}
+    )
+    theirs = [item for item in yaml.safe_load_all(done.stdout) if item]
+
+    def key(item: Raw) -> tuple[str, str]:
+        return item["kind"], item["metadata"]["name"]
+
+    assert sorted(theirs, key=key) == sorted(render(CHART, values), key=key)
+    subprocess.run(
+        ["helm", "lint", "--strict", CHART], check=True, capture_output=True, env={**os.environ, "HOME": str(tmp_path)}
+    )
 
 
 TAGS = ['{{ include "x" . }}', "{{ .Values.x | upper }}", "{{ .Values.absent }}", "{{ $x }}"]

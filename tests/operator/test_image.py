@@ -50,3 +50,9 @@ def test_the_image_runs_as_nobody_special_and_passes_signals_on() -> None:
     assert "USER 10001:10001" in text
     assert 'ENTRYPOINT ["tini", "--"]' in text
     assert "layout.sh /workspace" in text
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([hadolint, ROOT / "deploy" / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")

@@ -50,6 +50,29 @@ class TestPods:
         assert [c["volumeMounts"] for c in made["containers"]] == [[mount], [mount]]
         assert "volumeMounts" not in made["initContainers"][0]
 
+    @pytest.mark.parametrize(
+        ("words", "probed"),
+        [
+            ({"command": ["sh", "-c", "cd /workspace/examples/llm; dynamo serve components.worker:VllmWorker"]}, True),
+            ({"command": ["tandem"], "args": ["serve", "graph:Frontend"]}, True),
+            ({"command": ["python", "-m", "dynamo.vllm"]}, False),
+            ({}, False),
+        ],
+    )
+    def test_a_container_that_serves_is_ready_when_it_could_answer(self, words: Raw, probed: bool) -> None:
+        template = pod()
+        template["spec"]["containers"][0] |= words
+        [made] = self.template(template=template)["spec"]["containers"]
+        assert ("tandem ready" in str(made.get("readinessProbe"))) is probed
+        template["metadata"] = {"annotations": {labels.READINESS_PROBE: "off"}}
+        assert "readinessProbe" not in self.template(template=template)["spec"]["containers"][0]
+
+    def test_a_probe_of_its_own_stays(self) -> None:
+        template = pod()
+        own = {"tcpSocket": {"port": 8000}}
+        template["spec"]["containers"][0] |= {"command": ["dynamo", "serve", "x"], "readinessProbe": own}
+        assert self.template(template=template)["spec"]["containers"][0]["readinessProbe"] == own
+
     def test_role_labels_go_on_the_workload_only(self) -> None:
         plan = plan_children(group(role("a", labels={"l": "1"}, annotations={"n": "2"})), seen())
         made = wish(plan, "StatefulSet", "pd-a")

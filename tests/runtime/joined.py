@@ -81,10 +81,12 @@ def crash(runtime: ConnectedRuntime) -> Awaitable[None]:
     """What is left of a process after kill -9: no listener, no connections, no keeper of its lease."""
 
     async def gone() -> None:
-        runtime._registry._keeper.cancel()  # type: ignore[union-attr]
-        runtime._registry._written.clear()
+        for registry in runtime._announced._registries:
+            registry._keeper.cancel()  # type: ignore[union-attr]
+            registry._written.clear()
         await runtime.server.aclose()
         await runtime.client.aclose()
-        await runtime.store.aclose()
+        for store in runtime._stores:
+            await store.aclose()
 
     return gone()

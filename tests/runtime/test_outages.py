@@ -155,7 +155,7 @@ async def test_a_stop_withdraws_then_drains_then_closes_then_revokes(join: Conne
     await worker.announce(card_of(worker))
     view = caller.instances("worker")
     (card,) = await view.wait_for(1, timeout_s=2)
-    lease = worker._registry._lease
+    lease = worker._announced._registries[0]._lease
     assert lease is not None
     story: list[str] = []
 

@@ -200,7 +200,7 @@ async def test_a_worker_whose_lease_lapsed_registers_again(join: Connect, hub: E
     await worker.announce(card_of(worker))
     view = caller.instances("worker")
     await view.wait_for(1, timeout_s=2)
-    lease = worker._registry._lease
+    lease = worker._announced._registries[0]._lease
     assert lease is not None
     hub.apply(hub.state.store.revoke(lease.id))
     await eventually(lambda: view.all() == ())

@@ -11,6 +11,7 @@ COMMANDS = {
     "status": ("tandem.cli.status", "what runs on this host: instances, roles, load, queue"),
     "trace": ("tandem.cli.trace", "how one response was made"),
     "config": ("tandem.cli.config", "each setting of a graph and where it came from"),
+    "ready": ("tandem.cli.ready", "whether what runs on this host could answer now: a readiness probe"),
     "keys": ("tandem.cli.keys", "make a key for a client of the front door"),
     "rbg": ("tandem.cli.rbg", "a RoleBasedGroup's status and history, and the way back"),
     "operator": ("tandem.cli.operator", "run the RoleBasedGroup operator of a Kubernetes cluster"),

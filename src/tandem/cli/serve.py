@@ -104,7 +104,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("-p", "--port", type=int, help="port of the entry service's front door")
     add("--host", help="address of the entry service's front door")
     add("--working-dir", metavar="DIR", help="folder to import the graph from; default: here")
-    add("--join", metavar="PATH", help="socket of the supervisor whose embedded planes to use")
+    add("--join", metavar="PLACE", help="socket or host:port of the supervisor whose embedded planes to use")
     add("--system-port", type=int, metavar="PORT", help="port of /live, /ready, /metrics; default 9347")
     add("--dry-run", action="store_true", help="print what would be started, and exit")
     add("-v", "--verbose", action="count", default=0, help="log more")

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def main() -> int:
     try:
         graph = graph_of(load_entry(assign.target, Path(assign.working_dir)), assign.only)
         configured = configure(assign.deployment, graph, dict(os.environ), known=BUILT_IN)
+        configured = replace(configured, planes=replace(configured.planes, hub_socket=assign.hub_socket))
         return uvloop.run(Process(assign, graph, configured).run(sock))
     except ConfigError as error:
         log.error("process.unusable %s", error)
@@ -97,7 +99,7 @@ class Process:
         self._say("loading")
         await self._house.before_connect()
         self._say("connecting")
-        planes = runtime_planes(self._configured.planes, self._assign.hub_socket, drain_timeout_s=self._drain_timeout_s)
+        planes = runtime_planes(self._configured.planes, drain_timeout_s=self._drain_timeout_s)
         self._runtime = await connect(planes)
         self._say("starting")
         await self._house.start(self._runtime)

@@ -31,7 +31,7 @@ class Assign(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     worker: int
     deployment: Deployment
     hub_socket: str | None
-    """Of the embedded planes; None when etcd and NATS carry everything."""
+    """Of the embedded planes: a socket's path, or `host:port` in a group of pods; None when they are not used."""
     system_port: int
     """For the instance cards."""
     depends: dict[str, str] = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tandem.core.cards import Role
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import Linkable, async_on_shutdown, async_on_start, before_connect, status, wait_dead
+from tandem.graph.planes import store_host
 from tandem.settings import DisaggSettings, PlaneSettings, WorkerSettings
 from tandem.settings.document import Deployment
 
@@ -132,12 +133,10 @@ class EngineService(Linkable):
 
 
 async def own_address(planes: PlaneSettings) -> str:
-    """Under which address peers reach this host: on the route to the store; loopback with an embedded one."""
-    from tandem.transport.address import host_of, is_loopback, source_address
+    """Under which address peers reach this host: on the route to the store; loopback with one on this machine."""
+    from tandem.transport.address import is_loopback, source_address
 
     if planes.advertise_host:
         return planes.advertise_host
-    if not planes.etcd_endpoints:
-        return "127.0.0.1"
-    store = host_of(planes.etcd_endpoints[0])
-    return "127.0.0.1" if is_loopback(store) else await source_address(store)
+    store = store_host(planes)
+    return "127.0.0.1" if store is None or is_loopback(store) else await source_address(store)

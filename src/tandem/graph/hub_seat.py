@@ -27,6 +27,11 @@ class HubSeat:
         self._waiting: asyncio.Task[None] | None = None
 
     @property
+    def address(self) -> str:
+        """Where to join it."""
+        return str(self.socket)
+
+    @property
     def hosting(self) -> bool:
         """Whether the hub is in this process."""
         return self._server is not None

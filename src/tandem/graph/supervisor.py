@@ -21,10 +21,11 @@ from tandem.errors import Unavailable
 from tandem.graph.console import Console
 from tandem.graph.control import Assign, State
 from tandem.graph.gpus import GpuClaims
+from tandem.graph.group import GroupSeat, MeetingPlace, NoPlaceYet, read_place
 from tandem.graph.hub_seat import HubSeat
 from tandem.graph.launch import Launch, with_gpus
 from tandem.graph.plan import ProcessPlan
-from tandem.graph.planes import mixed_notice, needs_hub
+from tandem.graph.planes import is_far, mixed_notice, needs_hub
 from tandem.graph.processes import Running, ZygoteClient
 from tandem.graph.restarts import GiveUp, Restart, RestartRules, after_crash
 from tandem.graph.runtime_dir import Entry, hub_socket, runtime_dir
@@ -91,7 +92,7 @@ class Supervisor:
         self._verdict: asyncio.Future[int] | None = None
         self._stopping = False
         self._hurry = asyncio.Event()
-        self._seat: HubSeat | None = None
+        self._seat: HubSeat | GroupSeat | None = None
         self._door_shown = ""
         self._pages = SystemPages(launch, self.slots, lambda: self._stopping)
         self._port = SystemPort(self._pages.answer)
@@ -137,20 +138,36 @@ class Supervisor:
 
     async def _open_hub(self) -> None:
         planes = self._launch.configured.planes
-        notice = mixed_notice(planes)
+        place = None if planes.hub_socket else await self._place()
+        notice = mixed_notice(planes, reach="its group" if place or is_far(planes.hub_socket) else "this host")
         if notice:
             self._console.notice(notice, loud=True)
-        if not needs_hub(planes) or planes.hub_socket:
-            return
-        self._seat = HubSeat(hub_socket(self._folder, planes.namespace))
-        hosts = await self._seat.take()
-        self._console.notice(f"{'hosts' if hosts else 'joins'} the embedded planes at {self._seat.socket}")
+        if place is not None:
+            self._seat = GroupSeat(place, planes.group_port)
+        elif needs_hub(planes) and not planes.hub_socket:
+            self._seat = HubSeat(hub_socket(self._folder, planes.namespace))
+        if self._seat is not None:
+            hosts = await self._seat.take()
+            spare = "" if needs_hub(planes) else ", for instances while etcd is late or away"
+            self._console.notice(f"{'hosts' if hosts else 'joins'} the embedded planes at {self._seat.address}{spare}")
+
+    async def _place(self) -> MeetingPlace | None:
+        """Where our group of pods meets. Without etcd it is waited for: nobody could be found otherwise."""
+        planes, told = self._launch.configured.planes, False
+        while isinstance(place := read_place(planes.group_file, self._launch.environ), NoPlaceYet):
+            if not needs_hub(planes) or self._stops():
+                return None
+            if not told:
+                self._console.notice(f"waiting for a pod of role {place.role}: it hosts the planes of this group")
+                told = True
+            await asyncio.sleep(1.0)
+        return place
 
     def _new_zygote(self, engine: str | None) -> ZygoteClient:
         zygote = self._zygotes[engine] = ZygoteClient(self._preloaded)
         zygote.start(self._launch.environ)
         sweep = [str(self._entry.path)]
-        if self._seat is not None and self._seat.hosting:
+        if isinstance(self._seat, HubSeat) and self._seat.hosting:
             sweep.append(str(self._seat.socket))
         zygote.sweep(sweep)
         if engine is not None:
@@ -220,7 +237,7 @@ class Supervisor:
     def _assign(self, plan: ProcessPlan) -> Assign:
         launch = self._launch
         planes = launch.configured.planes
-        joined = str(self._seat.socket) if self._seat else planes.hub_socket
+        joined = self._seat.address if self._seat else planes.hub_socket
         return Assign(
             name=plan.name,
             target=launch.target,
@@ -229,7 +246,7 @@ class Supervisor:
             services=plan.services,
             worker=plan.worker,
             deployment=launch.deployment,
-            hub_socket=joined if needs_hub(planes) else None,
+            hub_socket=joined if needs_hub(planes) or is_far(joined) else None,
             system_port=self._port.port,
             depends=dict(launch.depends),
             log_levels=self._log_levels,
@@ -271,7 +288,7 @@ class Supervisor:
     # ── stop ─────────────────────────────────────────────────────────────────────────────────────
 
     def _signalled(self, number: int) -> None:
-        if self._stopping or (self._verdict is not None and self._verdict.done()):
+        if self._stops():
             self._console.notice("second signal: stopping now", loud=True)
             self._hurry.set()
             return
@@ -279,6 +296,9 @@ class Supervisor:
         self._end(
             0, f"{signal.Signals(number).name}: stopping; running requests have {drain:g} s, a second signal hurries"
         )
+
+    def _stops(self) -> bool:
+        return self._stopping or (self._verdict is not None and self._verdict.done())
 
     def _end(self, status: int, why: str) -> None:
         self._console.notice(why, loud=True)

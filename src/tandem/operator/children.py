@@ -19,10 +19,20 @@ from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.gang import POD_GROUP_API, gang_of, pod_group
 from tandem.operator.naming import group_key, service_name
 from tandem.operator.pods import pod_template, role_labels, selector_labels
+from tandem.operator.ports import assign, read, written
 from tandem.operator.restarts import to_delete
 from tandem.operator.revisions import next_revision, surplus
 from tandem.operator.roles import RolePlan, plan_role
-from tandem.operator.rollout import Pace, Progress, held_back, pace, progress, scaling_targets, skew_partitions
+from tandem.operator.rollout import (
+    Pace,
+    Progress,
+    held_back,
+    pace,
+    progress,
+    scaling_targets,
+    skew_partitions,
+    unavailable_limits,
+)
 from tandem.operator.seen import Key, Seen, at, ownership
 from tandem.operator.services import config_map, service
 from tandem.operator.status import RoleView
@@ -48,7 +58,11 @@ def plan_children(group: Group, seen: Seen) -> Plan:
     """Decide everything about a group's children."""
     if faults := faults_of(group.name, group.spec):
         return Plan(faults=faults)
-    return _Planner(group, seen).plan()
+    try:
+        planner = _Planner(group, seen)
+    except InvalidGroup as error:  # no port is free
+        return Plan(faults=error.faults)
+    return planner.plan()
 
 
 class _Planner:
@@ -60,14 +74,18 @@ class _Planner:
         self.gang = gang_of(group)
         self.found = {plan.role.name: self._mine(plan.kind, name_of(group, plan.role)) for plan in self.plans}
         self.services = {plan.role.name: self._service_name(plan) for plan in self.plans if _served(plan)}
+        self.ports = self._ports()
         self.restarting = to_delete(group, [item for item in self.found.values() if item])
         self.apply: list[Raw] = []
 
     def plan(self) -> Plan:
         problems = self._gang_problem()
-        text = discovery_text(self.group.name, self.plans, self.services)
+        text = discovery_text(self.group.name, self.plans, self.services, self.ports)
         for name, role in self._config_maps():
-            self._want(config_map(self._metadata("ConfigMap", name, role), text))
+            metadata = self._metadata("ConfigMap", name, role)
+            if given := written(self.ports.get(role or "", {})):
+                metadata["annotations"] = given
+            self._want(config_map(metadata, text))
         if self.gang is not None and not problems:
             metadata = self._metadata("PodGroup", self.group.name, None)
             self._want(pod_group(self.group, self.gang, self.plans, metadata))
@@ -99,7 +117,9 @@ class _Planner:
             for plan in self.plans
             if plan.role.name in templates
         }
-        held = skew_partitions(self.group.spec.coordination, now)
+        rules = self.group.spec.coordination
+        held = skew_partitions(rules, now)
+        away = unavailable_limits(rules, {plan.role.name: plan.role.replicas for plan in self.plans})
         for plan in self.plans:
             name, found = plan.role.name, self.found[plan.role.name]
             waiting = waiting_for(plan.role, ready) if found is None else []
@@ -114,7 +134,14 @@ class _Planner:
             if problem or waiting:
                 yield view
                 continue
-            update = pace(plan.role, found, now[name], replicas=targets[name], skew_partition=held.get(name, 0))
+            update = pace(
+                plan.role,
+                found,
+                now[name],
+                replicas=targets[name],
+                skew_partition=held.get(name, 0),
+                max_unavailable=away.get(name),
+            )
             made = self._workload(plan, *templates[name], update)
             problem = self._service(plan, made) or self._want(made)
             yield RoleView(
@@ -144,6 +171,7 @@ class _Planner:
                 profiles=self.seen.profiles,
                 gang=self.gang,
                 selector=selector,
+                ports=self.ports,
             )
             made.append(template)
         asked = role_hash(plan.role, plan.template, plan.worker_template)
@@ -207,6 +235,15 @@ class _Planner:
                 if at(volume, "configMap", "name") == self.group.name and self.group.name not in names:
                     yield self.group.name, None
                     return
+
+    def _ports(self) -> dict[str, dict[str, int]]:
+        """Those of before, as the roles' ConfigMaps remember them, and numbers for new wishes."""
+        known = {
+            plan.role.name: read(found)
+            for plan in self.plans
+            if (found := self._mine("ConfigMap", name_of(self.group, plan.role))) is not None
+        }
+        return assign(f"{self.group.namespace}/{self.group.name}", self.plans, known, self.seen.ports_taken)
 
     def _targets(self) -> dict[str, int]:
         """Replicas to run now; coordination of scaling may ask for fewer than wished."""

@@ -47,6 +47,12 @@ ADOPTED_FOR: Final = OURS + "adopted-for"
 """On a workload that we took over with its pod template: the hash of the role that the template stands for."""
 TEMPLATE_HASH: Final = OURS + "template-hash"
 """On a workload: the hash of its pod template. On a group of a set: the hash of the set's template."""
+PORT_ALLOCATOR: Final = OLD + "port-allocator"
+"""On a pod template: the ports that it wants, as JSON."""
+PORTS: Final = OURS + "ports"
+"""On a role's ConfigMap: the numbers that the role has been given."""
+READINESS_PROBE: Final = OURS + "readiness-probe"
+"""On a pod template: `off` leaves containers without a readiness probe as they are."""
 
 # Discovery.
 CONFIG_KEY: Final = "config.yaml"

@@ -4,12 +4,14 @@ The user's own words survive as they stand. What we add goes before the user's e
 """
 
 import copy
+import re
 from collections.abc import Mapping
 
 from tandem.operator import labels
 from tandem.operator.gang import Gang, mark
 from tandem.operator.kinds import ProfileSpec
 from tandem.operator.naming import group_key
+from tandem.operator.ports import Ports, port_annotations, port_env
 from tandem.operator.roles import Kind
 from tandem.operator.runtimes import inject_runtimes
 from tandem.operator.topology import exclusive_topology, place
@@ -41,12 +43,14 @@ def pod_template(
     profiles: Mapping[str, ProfileSpec],
     gang: Gang | None,
     selector: Mapping[str, str],
+    ports: Ports,
 ) -> Raw:
     """The pod template of a workload.
 
     Args:
         path: where the role stands in the group, for faults.
         selector: what the workload selects by; pods must carry it, also when an older version chose it.
+        ports: what the group has been given.
     Raises:
         InvalidGroup: an engine runtime profile does not fit.
     """
@@ -54,11 +58,17 @@ def pod_template(
     metadata = {key: value for key, value in (made.get("metadata") or {}).items() if key in ("labels", "annotations")}
     metadata["labels"] = {**(metadata.get("labels") or {}), **role_labels(group, role.name), **selector}
     made["metadata"] = metadata
+    if found := port_annotations(template, role.name, ports):
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), **found}
     pod = made.setdefault("spec", {})
     inject_runtimes(made, role, path, profiles)
     for container in pod.get("containers") or []:
-        _prepare(container, _env(group.name, role.name, indexed=kind != "Deployment"))
+        env = [*_env(group.name, role.name, indexed=kind != "Deployment"), *port_env(template, role.name, ports)]
+        _prepare(container, env)
         _mount(container)
+    if metadata.get("annotations", {}).get(labels.READINESS_PROBE) != "off":
+        for container in pod.get("containers") or []:
+            _probe(container)
     for container in pod.get("initContainers") or []:
         _prepare(container, [])
     items = [{"key": labels.CONFIG_KEY, "path": labels.CONFIG_KEY}]
@@ -91,6 +101,25 @@ def _prepare(container: Raw, injected: list[Raw]) -> None:
         container["env"] = env
     if ports := container.get("ports"):
         container["ports"] = [{"protocol": "TCP", **port} for port in ports]
+
+
+def _probe(container: Raw) -> None:
+    """A container that serves is ready when it could answer, not when it started: or a rollout would not wait for it.
+
+    The guide's workers bring no probe. Where the image has no `tandem`, the container is ready at once, as without one.
+    """
+    line = " ".join(str(word) for key in ("command", "args") for word in container.get(key) or [])
+    if "readinessProbe" in container or not _SERVES.search(line):
+        return
+    ask = "command -v tandem >/dev/null || exit 0; exec tandem ready"
+    container["readinessProbe"] = {
+        "exec": {"command": ["sh", "-c", ask]},
+        "timeoutSeconds": 10,
+        "periodSeconds": 10,
+    }
+
+
+_SERVES = re.compile(r"\b(dynamo|tandem)\s+serve\b")
 
 
 def _mount(container: Raw) -> None:

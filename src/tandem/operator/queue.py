@@ -1,7 +1,11 @@
-"""Keys that wait for work: one worker at a time on a key; asked for while it is worked on, it comes once more."""
+"""Keys that wait for work: one worker at a time on a key; asked for while it is worked on, it comes once more.
+
+New ones go first: when very many come at once, all pods are started before anybody is told how far the others are.
+"""
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 from typing import Final
 
 from tandem.operator.cache import GroupKey
@@ -18,7 +22,8 @@ class WorkQueue:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._ready: asyncio.Queue[GroupKey] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[bool, int, GroupKey]] = asyncio.PriorityQueue()
+        self._turns = count()
         self._waiting: set[GroupKey] = set()
         self._working: set[GroupKey] = set()
         self._again: set[GroupKey] = set()
@@ -29,15 +34,15 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, key: GroupKey) -> None:
-        """Work on this key soon."""
+    def add(self, key: GroupKey, *, new: bool = False) -> None:
+        """Work on this key soon; on a new one before all others."""
         if timer := self._timers.pop(key, None):
             timer[1].cancel()
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._ready.put_nowait(key)
+            self._ready.put_nowait((not new, next(self._turns), key))
 
     def add_after(self, key: GroupKey, delay_s: float) -> None:
         """Work on this key in a while, unless something asks for it earlier."""
@@ -50,7 +55,7 @@ class WorkQueue:
         self._timers[key] = (due, asyncio.get_running_loop().call_later(delay_s, self._due, key))
 
     async def take(self) -> GroupKey:
-        key = await self._ready.get()
+        _, _, key = await self._ready.get()
         self._waiting.discard(key)
         self._working.add(key)
         return key

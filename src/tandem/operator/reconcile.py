@@ -18,7 +18,7 @@ from tandem.operator import labels
 from tandem.operator.adapters import KIND as ADAPTER
 from tandem.operator.adapters import Overridden, adapter_status, enabled, with_adapters
 from tandem.operator.api import JSON_PATCH, Api, ApiError, url_of
-from tandem.operator.cache import Cache, GroupKey
+from tandem.operator.cache import Cache, GroupKey, group_of
 from tandem.operator.children import WORKLOADS, Plan, plan_children
 from tandem.operator.compare import Memo, is_part_of, must_apply, version_of
 from tandem.operator.events import Note, event, scaling_notes, transitions
@@ -26,6 +26,7 @@ from tandem.operator.faults import InvalidGroup
 from tandem.operator.kinds import ProfileSpec
 from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, parse_group, shell_of, status_object
+from tandem.operator.ports import read
 from tandem.operator.restarts import trigger
 from tandem.operator.seen import Key, Seen, ServerFacts, at
 from tandem.operator.status import RoleView, group_status, invalid_status, refreshed
@@ -67,6 +68,8 @@ class GroupReconciler:
     ) -> None:
         self._api, self._cache, self._metrics, self._facts, self._clock = api, cache, metrics, facts, clock
         self._memos: dict[tuple[str, str, str], Memo] = {}
+        self._ports: dict[GroupKey, frozenset[int]] = {}
+        """Ports that were given just now, perhaps not yet in the cache."""
 
     async def reconcile(self, key: GroupKey) -> Outcome:
         """Bring one group's children in line and tell its status."""
@@ -89,6 +92,7 @@ class GroupReconciler:
             group = msgspec.structs.replace(group, status=status)
             item = self._cache.get(KIND, *key) or item
         plan = plan_children(group, seen)
+        self._remember_ports(key, plan)
         if plan.faults:
             await self._tell(item, group, invalid_status(group, plan.faults, self._now()))
             return Outcome()
@@ -114,6 +118,8 @@ class GroupReconciler:
     def forget(self, kind: str, namespace: str, name: str) -> None:
         """An object is gone: what the server once answered about it does not count any more."""
         self._memos.pop((kind, namespace, name), None)
+        if kind == KIND:
+            self._ports.pop((namespace, name), None)
 
     # ── load ──
 
@@ -121,7 +127,23 @@ class GroupReconciler:
         found = self._cache.of_group(key)
         pods = [item for (kind, _), item in found.items() if kind == "Pod"]
         children = {where: item for where, item in found.items() if where[0] not in ("Pod", KIND)}
-        return Seen(objects=children, pods=pods, profiles=self._profiles(), facts=self._facts())
+        taken = (
+            self._ports_taken(key) if labels.PORT_ALLOCATOR in repr(self._cache.get(KIND, *key)) else frozenset[int]()
+        )
+        return Seen(objects=children, pods=pods, profiles=self._profiles(), facts=self._facts(), ports_taken=taken)
+
+    def _ports_taken(self, key: GroupKey) -> frozenset[int]:
+        """What other groups have, by the cache or by what was decided a moment ago."""
+        kept = [read(item).values() for item in self._cache.of_kind("ConfigMap") if group_of(item) != key]
+        given = [ports for other, ports in self._ports.items() if other != key]
+        return frozenset().union(*kept, *given)
+
+    def _remember_ports(self, key: GroupKey, plan: Plan) -> None:
+        found = {number for wish in plan.apply if wish["kind"] == "ConfigMap" for number in read(wish).values()}
+        if found:
+            self._ports[key] = frozenset(found)
+        else:
+            self._ports.pop(key, None)
 
     def _profiles(self) -> dict[str, ProfileSpec]:
         found: dict[str, ProfileSpec] = {}

@@ -83,16 +83,25 @@ def held_back(role: Role, replicas: int) -> int:
     return replicas if wish.paused else resolve(wish.partition or 0, replicas, up=True)
 
 
-def pace(role: Role, found: Raw | None, now: Progress, *, replicas: int, skew_partition: int = 0) -> Pace:
+def pace(
+    role: Role,
+    found: Raw | None,
+    now: Progress,
+    *,
+    replicas: int,
+    skew_partition: int = 0,
+    max_unavailable: int | None = None,
+) -> Pace:
     """Replicas and partition of one role.
 
     Args:
         replicas: the wish, after coordination of scaling.
         skew_partition: ordinals that coordination keeps back.
+        max_unavailable: what coordination allows, in place of the role's own.
     """
     wish = rolling_update(role)
     if wish is None:
-        return Pace(replicas=replicas, partition=skew_partition)
+        return Pace(replicas=replicas, partition=skew_partition, max_unavailable=max_unavailable)
     surge = min(resolve(wish.max_surge, replicas, up=True), replicas)
     if found is not None and surge:
         surging = at(found, "spec", "replicas", default=replicas) > replicas
@@ -103,7 +112,7 @@ def pace(role: Role, found: Raw | None, now: Progress, *, replicas: int, skew_pa
     return Pace(
         replicas=replicas + surge,
         partition=max(held_back(role, replicas), skew_partition),
-        max_unavailable=wish.max_unavailable,
+        max_unavailable=wish.max_unavailable if max_unavailable is None else max_unavailable,
         max_surge=wish.max_surge,
     )
 
@@ -125,6 +134,20 @@ def skew_partitions(rules: Sequence[Coordination], progress_of: Mapping[str, Pro
                 step = math.floor(slowest * now.wished + 1e-9) + 1  # one pod may always move, or nothing would
                 held = max(held, now.wished - max(allowed, step))
             found[name] = max(found.get(name, 0), held)
+    return found
+
+
+def unavailable_limits(rules: Sequence[Coordination], wished: Mapping[str, int]) -> dict[str, int]:
+    """Role → pods that may be away while it rolls, at least one. Several rules: the smallest counts."""
+    found: dict[str, int] = {}
+    for rule in rules:
+        strategy = rule.strategy.rolling_update if rule.strategy else None
+        members = [name for name in rule.roles if name in wished]
+        if strategy is None or strategy.max_unavailable is None or len(members) < 2:
+            continue
+        for name in members:
+            limit = max(resolve(strategy.max_unavailable, wished[name], up=False), 1)
+            found[name] = min(found.get(name, limit), limit)
     return found
 
 

@@ -30,6 +30,8 @@ class Seen:
     pods: Sequence[Raw] = ()
     profiles: Mapping[str, ProfileSpec] = field(default_factory=dict)
     facts: ServerFacts = ServerFacts()
+    ports_taken: frozenset[int] = frozenset()
+    """Ports that other groups have."""
 
     def get(self, kind: str, name: str) -> Raw | None:
         """The object, if there is one."""

@@ -128,7 +128,7 @@ class Operator:
         match kind:
             case "RoleBasedGroup":
                 if not gone:
-                    self._groups.add((namespace, name))
+                    self._groups.add((namespace, name), new="status" not in item)
                 owners = at(metadata, "ownerReferences", default=[])
                 for owner in owners:
                     if owner.get("kind") == SET_KIND:

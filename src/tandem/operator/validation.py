@@ -10,6 +10,7 @@ from tandem.operator.amounts import is_amount, resolve
 from tandem.operator.dependencies import cycle, unknown_dependencies
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.naming import workload_name
+from tandem.operator.ports import port_faults
 from tandem.operator.roles import RolePlan, plan_role
 from tandem.operator.types import GroupSpec, Raw, Role
 
@@ -33,6 +34,7 @@ def faults_of(name: str, spec: GroupSpec) -> list[Fault]:
             found += error.faults
     for index, role in enumerate(spec.roles):
         found += _role(name, index, role, plans.get(index))
+    found += port_faults(plans)
     found += _names(name, spec.roles)
     found += _dependencies(spec.roles)
     found += _policies(spec)

@@ -62,8 +62,8 @@ def _stateful_set(role: Role, pace: Pace, service: str, facts: ServerFacts) -> R
 
 def _deployment(role: Role, pace: Pace) -> Raw:
     spec: Raw = {"replicas": role.replicas}
-    if rolling_update(role) is not None:
-        update = {"maxUnavailable": pace.max_unavailable, "maxSurge": pace.max_surge}
+    amounts = {"maxUnavailable": pace.max_unavailable, "maxSurge": pace.max_surge}
+    if update := {key: value for key, value in amounts.items() if value is not None}:
         spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": update}
         if pace.partition >= role.replicas > 0:
             spec["paused"] = True
@@ -82,10 +82,10 @@ def _leader_worker_set(plan: RolePlan, pace: Pace, template: Raw | None, worker_
     if template is not None:
         leader_worker |= {"leaderTemplate": template, "workerTemplate": worker_template}
     spec: Raw = {"replicas": role.replicas, "leaderWorkerTemplate": leader_worker}
-    if rolling_update(role) is not None or pace.partition:
-        update: Raw = {"partition": pace.partition}
-        if pace.max_unavailable is not None:
-            update |= {"maxUnavailable": pace.max_unavailable, "maxSurge": pace.max_surge}
+    amounts = {"maxUnavailable": pace.max_unavailable, "maxSurge": pace.max_surge}
+    limits = {key: value for key, value in amounts.items() if value is not None}
+    if limits or rolling_update(role) is not None or pace.partition:
+        update: Raw = {"partition": pace.partition, **limits}
         spec["rolloutStrategy"] = {"type": "RollingUpdate", "rollingUpdateConfiguration": update}
     return spec
 

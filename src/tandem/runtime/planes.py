@@ -23,6 +23,8 @@ class Planes:
     bus: Bus
     described: str
     """For the log: which is which."""
+    spare: Store | None = None
+    """A second store of instances, which finds them while `store` is late or away."""
 
 
 async def open_planes(settings: PlaneSettings) -> Planes:
@@ -31,7 +33,7 @@ async def open_planes(settings: PlaneSettings) -> Planes:
         missing = "etcd" if settings.etcd is None else "nats"
         raise ConfigError(f"{missing} is not set and no embedded hub is given in its place")
     hub = settings.hub
-    remote = HubConnection(hub, settings.requests) if isinstance(hub, Path) else None
+    remote = HubConnection(hub, settings.requests) if isinstance(hub, Path | str) else None
     store: Store
     bus: Bus
     if settings.etcd is not None:
@@ -49,7 +51,9 @@ async def open_planes(settings: PlaneSettings) -> Planes:
         assert isinstance(hub, EmbeddedHub)
         bus = EmbeddedBus(hub)
     words = f"store={'etcd' if settings.etcd else 'embedded'} bus={'nats' if settings.nats else 'embedded'}"
-    return Planes(store, bus, words)
+    if remote is None or remote.local:
+        return Planes(store, bus, words)
+    return Planes(store, bus, f"{words} hub={hub}", RemoteStore(remote) if settings.etcd is not None else None)
 
 
 async def request_server(settings: PlaneSettings, identity: str) -> TcpRequestServer:
@@ -60,7 +64,8 @@ async def request_server(settings: PlaneSettings, identity: str) -> TcpRequestSe
     """
     advertised = settings.advertise_host
     if advertised is None:
-        store_host = host_of(settings.etcd.endpoints[0]) if settings.etcd else "127.0.0.1"
+        far = settings.hub if isinstance(settings.hub, str) else "127.0.0.1"
+        store_host = host_of(settings.etcd.endpoints[0] if settings.etcd else far)
         advertised = "127.0.0.1" if is_loopback(store_host) else await source_address(store_host)
     listen_host = settings.listen_host
     if listen_host is None:

@@ -50,9 +50,19 @@ class ViewState:
         self._entries: dict[str, _Entry] = {}
         self._replaying = True
 
+    @property
+    def current(self) -> bool:
+        """Whether the store is there, and this is what it says now."""
+        return not self._replaying
+
     def routable(self) -> tuple[InstanceCard, ...]:
         """Instances that may be called, by id."""
         return tuple(entry.card for _, entry in sorted(self._entries.items()) if entry.state != "lost")
+
+    def confirmed(self) -> tuple[InstanceCard, ...]:
+        """Those that the store holds now: none over an outage, and none that it has forgotten."""
+        live = [entry.card for entry in self._entries.values() if entry.state == "live"]
+        return tuple(live) if self.current else ()
 
     def get(self, instance_id: str) -> InstanceCard | None:
         """The card of a routable instance."""
@@ -70,6 +80,12 @@ class ViewState:
     def on_delete(self, instance_id: str) -> None:
         """Withdrawn, or its lease lapsed."""
         self._entries.pop(instance_id, None)
+
+    def on_gone_elsewhere(self, instance_id: str) -> None:
+        """Another store says so: its fresh word counts for more than an old one of ours."""
+        entry = self._entries.get(instance_id)
+        if entry is not None and (not self.current or entry.state != "live"):
+            del self._entries[instance_id]
 
     def on_outage(self) -> None:
         """The store is away: keep the last picture."""
@@ -127,3 +143,20 @@ class ViewState:
             return []
         entry.probing = True
         return [Probe(entry.card.instance_id, entry.card.address, after_s)]
+
+
+def joined(states: Sequence[ViewState]) -> tuple[InstanceCard, ...]:
+    """One picture of several stores' by id. The first one's counts always; the others fill in what it lacks.
+
+    Over an outage a store's picture is an old one. So while the first is current, the others add only what they hold
+    now; while it is not, all that they know, and their cards are the newer ones.
+    """
+    first, *others = states
+    if not others:
+        return first.routable()
+    if first.current:
+        order = [*(other.confirmed() for other in others), first.routable()]
+    else:
+        order = [first.routable(), *(other.routable() for other in others)]
+    found = {card.instance_id: card for cards in order for card in cards}
+    return tuple(card for _, card in sorted(found.items()))

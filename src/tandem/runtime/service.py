@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from tandem.core.cards import InstanceCard
 from tandem.runtime.calls import TypedAnswers, TypedHandler, encoded, typed_handler
 from tandem.runtime.planes import Planes, open_planes, request_server
-from tandem.runtime.registry import KeptRegistration, Registry
+from tandem.runtime.registry import Announcements, KeptRegistration
 from tandem.runtime.settings import PlaneSettings
 from tandem.runtime.view import LiveView
 from tandem.transport.ports import CallStream
@@ -41,8 +41,9 @@ async def connect(settings: PlaneSettings) -> "ConnectedRuntime":
         server = await request_server(settings, instance_id)
         await server.start()
     except BaseException:
-        await planes.bus.aclose()
-        await planes.store.aclose()
+        for plane in (planes.bus, planes.store, planes.spare):
+            if plane is not None:
+                await plane.aclose()
         raise
     log.info("runtime.connected instance=%s address=%s %s", instance_id, server.address, planes.described)
     return ConnectedRuntime(settings, instance_id, planes, server)
@@ -59,7 +60,8 @@ class ConnectedRuntime:
         self.server = server
         self.client = TcpRequestClient(settings.requests)
         self._settings = settings
-        self._registry = Registry(planes.store, ttl_s=settings.lease_ttl_s)
+        self._stores = [planes.store] if planes.spare is None else [planes.store, planes.spare]
+        self._announced = Announcements(self._stores, ttl_s=settings.lease_ttl_s)
         self._views: dict[tuple[str, str], LiveView] = {}
         self._stopping: asyncio.Task[None] | None = None
 
@@ -75,13 +77,13 @@ class ConnectedRuntime:
 
     async def announce(self, card: InstanceCard) -> KeptRegistration:
         key = f"{ROOT}/{card.namespace}/{card.component}/{card.instance_id}"
-        return await self._registry.announce(key, card)
+        return await self._announced.announce(key, card)
 
     def instances(self, component: str, *, namespace: str | None = None) -> LiveView:
         where = namespace or self.namespace, component
         if (view := self._views.get(where)) is None:
             view = self._views[where] = LiveView(
-                self.store,
+                self._stores,
                 self.client,
                 f"{ROOT}/{where[0]}/{component}/",
                 ttl_s=self._settings.lease_ttl_s,
@@ -128,15 +130,16 @@ class ConnectedRuntime:
 
     async def _stop(self) -> None:
         drain_s = self._settings.drain_timeout_s
-        await _bounded("withdraw", self._registry.withdraw_all(), _STEP_TIMEOUT_S)
+        await _bounded("withdraw", self._announced.withdraw_all(), _STEP_TIMEOUT_S)
         await _bounded("drain", self.server.drain(drain_s), drain_s + 1)
         await _bounded("close calls", self.client.aclose(), _STEP_TIMEOUT_S)
         await _bounded("close server", self.server.aclose(), 2 * _STEP_TIMEOUT_S)
-        await _bounded("revoke", self._registry.revoke(), _STEP_TIMEOUT_S)
+        await _bounded("revoke", self._announced.revoke(), _STEP_TIMEOUT_S)
         for view in self._views.values():
             await _bounded("close view", view.aclose(), _STEP_TIMEOUT_S)
         await _bounded("close bus", self.bus.aclose(), _STEP_TIMEOUT_S)
-        await _bounded("close store", self.store.aclose(), _STEP_TIMEOUT_S)
+        for store in self._stores:
+            await _bounded("close store", store.aclose(), _STEP_TIMEOUT_S)
 
 
 async def _bounded(step: str, work: Coroutine[Any, Any, None], timeout_s: float) -> None:

@@ -20,8 +20,9 @@ class PlaneSettings:
     nats: NatsSettings | None = None
     """The bus and the work queues; None: the embedded ones."""
 
-    hub: EmbeddedHub | Path | None = None
-    """The embedded planes: a hub in this process, or the Unix socket of the process that hosts it."""
+    hub: EmbeddedHub | Path | str | None = None
+    """The embedded planes: a hub in this process, or where the process that hosts it listens: a Unix socket, or
+    `host:port` when it is on another host. Such a one also holds our instances beside etcd."""
 
     lease_ttl_s: float = 10.0
     """How long after its death an instance is still found. Also how long one that the store forgot stays. Seconds."""

@@ -106,8 +106,15 @@ class PlaneSettings:
     """Credentials file instead of user and password."""
 
     hub_socket: str | None = setting(None, env="TANDEM_JOIN")
-    """Unix socket of the supervisor that hosts the embedded planes. Default: this user's, for `namespace`; `--join`
-    sets it."""
+    """Where the supervisor that hosts the embedded planes listens: a Unix socket's path, or `host:port`. Default: what
+    `group-file` says, else this user's socket for `namespace`; `--join` sets it."""
+
+    group_file: str | None = setting("/etc/rbg/config.yaml", env="TANDEM_GROUP_FILE")
+    """File that the RoleBasedGroup operator mounts: the group's pods. By it they meet without etcd or NATS, and find
+    each other while etcd is late or away. Empty: they do not."""
+
+    group_port: int = setting(9345, env="TANDEM_GROUP_PORT")
+    """Port of the embedded planes in the pod of the group that hosts them. The guide's pod declares 9345."""
 
     advertise_host: str | None = setting(None, env="TANDEM_ADVERTISE_HOST")
     """Address under which this process is called. Default: the source address of the route to the store; loopback

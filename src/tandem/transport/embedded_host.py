@@ -1,4 +1,4 @@
-"""Lets other processes of this machine use a hub: its operations as endpoints on a private socket."""
+"""Lets other processes use a hub: its operations as endpoints on a private socket, or for other hosts on a port."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -10,6 +10,7 @@ import msgspec
 from tandem.errors import ProtocolMismatch
 from tandem.transport import embedded_wire as wire
 from tandem.transport.embedded_hub import EmbeddedHub
+from tandem.transport.embedded_wire import hub_address
 from tandem.transport.hub_queue import QueueState
 from tandem.transport.ports import CallContext
 from tandem.transport.settings import RequestPlaneSettings
@@ -23,11 +24,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class HubServer:
-    """Serves `hub` at the Unix socket `path` (mode 0600; its folder should be 0700)."""
+    """Serves `hub` at the Unix socket `at` (mode 0600; its folder should be 0700), or at the address `host:port`."""
 
-    def __init__(self, hub: EmbeddedHub, path: Path, settings: RequestPlaneSettings | None = None) -> None:
+    def __init__(self, hub: EmbeddedHub, at: Path | str, settings: RequestPlaneSettings | None = None) -> None:
         self._hub = hub
-        self._server = TcpRequestServer(f"unix:{path}", identity="hub", settings=settings)
+        self._server = TcpRequestServer(hub_address(at), identity="hub", settings=settings)
         one, many = self._one, self._many
         one(wire.Grant, self._grant)
         one(wire.Renew, self._renew)
@@ -49,7 +50,7 @@ class HubServer:
         one(wire.DropLane, self._drop_lane)
 
     async def start(self) -> None:
-        """Listen. Raises `Unavailable` when another host already serves this path."""
+        """Listen. Raises `Unavailable` when another host already serves there."""
         await self._server.start()
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""The planes' ports over another process's hub, reached by its Unix socket. The host may go and come back empty."""
+"""The planes' ports over another process's hub, by its Unix socket or address. The host may come back empty."""
 
 import asyncio
 import logging
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 ASK_TIMEOUT_S = 3.0
 _RETRY_S = 0.2
+_FAR_RETRY_S = 2.0
 _decode = msgspec.msgpack.decode
 _change_decoder = msgspec.msgpack.Decoder(wire.Change)
 
@@ -30,8 +31,9 @@ _change_decoder = msgspec.msgpack.Decoder(wire.Change)
 class HubConnection:
     """The way to a hub's host, shared by the store and the bus of a process."""
 
-    def __init__(self, path: Path, settings: RequestPlaneSettings | None = None) -> None:
-        self.address = f"unix:{path}"
+    def __init__(self, at: Path | str, settings: RequestPlaneSettings | None = None) -> None:
+        self.address = wire.hub_address(at)
+        self.local = isinstance(at, Path)
         self.client = TcpRequestClient(settings)
 
     @property
@@ -137,13 +139,13 @@ class RemoteStore:
             await events.aclose()
 
     async def _events(self, prefix: str) -> AsyncGenerator[StoreEvent, None]:
-        told = False
+        told, pause_s = False, _RETRY_S
         while not self._closed:
             changes = self._connection.stream(wire.Watch(prefix))
             try:
                 async for payload in changes:
                     kind, key, value = _change_decoder.decode(payload)
-                    told = False
+                    told, pause_s = False, _RETRY_S
                     yield StoreEvent(kind, key, value)
             except ServingError as error:
                 log.info("hub.watch_broken prefix=%s reason=%r", prefix, error.message)
@@ -152,7 +154,9 @@ class RemoteStore:
             if not told and not self._closed:
                 told = True
                 yield StoreEvent("outage")
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(pause_s)
+            if not self._connection.local:  # a name that does not resolve yet need not be asked for all the time
+                pause_s = min(2 * pause_s, _FAR_RETRY_S)
 
     async def _put(self, key: str, value: bytes, lease: Lease | None, *, only_if_absent: bool) -> bool:
         lease_id = None if lease is None else lease.id

@@ -4,9 +4,15 @@ Every request is one of these structs to the endpoint of the same name; the answ
 value, or for `Watch` and `Subscribe` a stream of them.
 """
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+
+def hub_address(at: Path | str) -> str:
+    """A hub's place as an address of the request plane: a socket's path, or `host:port` as it is."""
+    return f"unix:{at}" if isinstance(at, Path) else at
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
