@@ -57,7 +57,6 @@ async def told(router: KvRouter, cluster: Cluster, blocks: int) -> None:
     async def look() -> int:
         pool = router._decode.pool
         assert pool is not None
-        pool.flush()
         return sum(pool.index.held_by(pool.number(target) or 0, "gpu").size for target in pool.targets)
 
     await eventually(look, blocks)

@@ -1,11 +1,10 @@
 """What a router knows of its workers over time: predictions, queues, speeds, deaths."""
 
-import numpy as np
 import pytest
 
+from tandem.core.kv_updates import KvChange
 from tandem.core.routing import RouteRequest
-from tandem.kv.blocks import Hashes, to_bytes
-from tandem.kv.index import Change
+from tandem.kv.blocks import to_bytes
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.pool import Decision, PredictionTimes, WorkerPool
 from tandem.router.prefills import PrefillQueue
@@ -21,19 +20,17 @@ def a_pool(*names: str, tells: bool = True, capacity: int | None = None) -> Work
     return pool
 
 
-def blocks(start: int, count: int = 20) -> Hashes:
-    return np.arange(start, start + count, dtype=np.uint64)
+def blocks(start: int, count: int = 20) -> list[int]:
+    return list(range(start, start + count))
 
 
-def send(pool: WorkerPool, request_id: str, names: Hashes, now: float, *, to: str = "ab") -> Decision:
+def send(pool: WorkerPool, request_id: str, names: list[int], now: float, *, to: str = "ab") -> Decision:
     request = RouteRequest(request_id=request_id, candidates=list(to), token_ids=[0] * (len(names) * BLOCK))
     return pool.choose(request, names, now=now, draw=0.0)
 
 
-def stored(pool: WorkerPool, name: str, names: Hashes) -> None:
-    number = pool.number((name, None))
-    assert number is not None
-    pool.apply(Change(number, "gpu", to_bytes(names), stored=True))
+def stored(pool: WorkerPool, name: str, names: list[int]) -> None:
+    pool.told((name, None), KvChange("stored", names=to_bytes(names)))
 
 
 def test_a_burst_of_equal_prompts_follows_the_first_before_anybody_tells() -> None:
