@@ -55,8 +55,10 @@ class _Side:
         """Block size in tokens and root: what a prompt's names depend on. (0, 0) while nobody is known."""
         if self.pool is None:
             return 0, 0
-        salt = request.cache_salt
-        return self.pool.block_size_tokens, self._root if salt is None else chain_root(self._model, cache_salt=salt)
+        root, salt, lora = self._root, request.cache_salt, request.lora_name
+        if salt is not None or lora is not None:
+            root = chain_root(self._model, lora_name=lora, cache_salt=salt)
+        return self.pool.block_size_tokens, root
 
     def decide(self, request: RouteRequest, names: Names, draw: float, **about: object) -> Decision | None:
         """A choice, counted; None while nobody is known."""
