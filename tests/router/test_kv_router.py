@@ -17,6 +17,7 @@ from tandem.observe import metrics
 from tandem.router.kv import KvRouter
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.pool import PredictionTimes, WorkerPool
+from tandem.router.predictions import marks_of
 from tandem.settings import RouterSettings
 
 BLOCK = 16
@@ -123,6 +124,6 @@ def test_what_is_told_and_what_is_expected_add_up(
         return next((i for i, name in enumerate(NAMES) if not any(name in each for each in sets)), len(NAMES))
 
     worker = pool._workers["a", None]
-    found = pool._held(worker, NAMES, pool.index.matches(NAMES).of(worker.number), now)
+    found = pool._held(worker, NAMES, marks_of(NAMES), pool.index.matches(NAMES).of(worker.number), now)
     gpu, host, disk = (held[tier] for tier in TIERS)
     assert found == (depth(gpu), depth(gpu, due), depth(gpu, due, host), depth(gpu, due, host, disk))

@@ -7,6 +7,7 @@ from tandem.core.routing import RouteRequest
 from tandem.kv.blocks import to_bytes
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.pool import Decision, PredictionTimes, WorkerPool
+from tandem.router.predictions import marks_of
 from tandem.router.prefills import PrefillQueue
 
 BLOCK = 16
@@ -69,6 +70,19 @@ def test_without_events_predictions_last_and_are_bounded_by_the_cache() -> None:
     again = send(pool, "4", blocks(1), 61.0, to="a")
     assert 0 < again.predicted_blocks < 20, "the tail went for the newer prompt, the head stayed"
     assert send(pool, "5", blocks(1000), 500.0, to="a").predicted_blocks == 0
+
+
+def test_what_was_sent_again_counts_once_and_is_young_again() -> None:
+    pool = a_pool("a", tells=False, capacity=50)
+    for number, start in enumerate((1, 100, 1, 200)):  # 20 + 20 blocks, 20 of them again, 20 new ones: 10 too many
+        send(pool, str(number), blocks(start), float(number), to="a")
+        pool.finished(str(number), float(number))
+    worker = pool._workers["a", None]
+    assert worker.predictions._blocks == 50
+    found = {start: worker.predictions.run(blocks(start), marks_of(blocks(start)), 0, 5.0) for start in (1, 100, 200)}
+    assert found == {1: 20, 100: 10, 200: 20}
+    worker.predictions.run(blocks(1), marks_of(blocks(1)), 0, 500.0)
+    assert (worker.predictions._blocks, worker.predictions._by_mark, len(worker.predictions._oldest)) == (0, {}, 0)
 
 
 def test_a_worker_that_leaves_takes_its_blocks_along_and_a_new_one_starts_empty() -> None:

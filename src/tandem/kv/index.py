@@ -7,6 +7,7 @@ docs/decisions/0010-block-index.md.
 Blocks that nobody holds any more are swept out a segment of the table at a time, never in one long pause.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ _SWEEP_EVERY = SEGMENT // 8
 """Removals per segment swept: keeps the places that nobody holds at about an eighth."""
 _MANY_CHANGED = 512
 """Names from which on a change is carried out with numpy."""
-_MANY_ASKED = 40
+_MANY_ASKED = 160
 """Blocks of a prompt from which on they are looked up with numpy."""
 
 
@@ -119,16 +120,17 @@ class BlockIndex:
         """Leading blocks of a prompt that each worker holds, in one walk."""
         if not names:
             return _NO_MATCH
-        first = self._table.number(names[0])
-        if self._sets.is_empty(first):
+        sets, number = self._sets, self._table.number
+        if sets.is_empty(number(names[0])):
             return _NO_MATCH
+        if sets.is_empty(number(names[-1])):  # nobody's run goes beyond a block that nobody holds: find an early one
+            names = names[: bisect_left(names, True, key=lambda name: sets.is_empty(number(name)))]
         runs = self._runs(names) if len(names) < _MANY_ASKED else self._many_runs(names)
-        sets = self._sets
         levels: tuple[list[tuple[int, int]], ...] = ([], [], [])
         alive = [-1, -1, -1]
-        for start, number in runs:
+        for start, found in runs:
             mask = 0
-            for tier, held in enumerate(sets[number]):
+            for tier, held in enumerate(sets[found]):
                 mask |= held
                 still = alive[tier] & mask
                 if still != alive[tier]:

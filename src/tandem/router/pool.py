@@ -18,7 +18,7 @@ from tandem.kv.blocks import Names
 from tandem.kv.index import BlockIndex, Overlap
 from tandem.router.loads import LoadView
 from tandem.router.ports import Ask, Candidate, Rule
-from tandem.router.predictions import Expected, Predictions
+from tandem.router.predictions import Expected, Predictions, marks_of
 from tandem.router.prefills import DEFAULT_TOKENS_PER_S, PrefillQueue
 
 Target = tuple[str, int | None]
@@ -87,7 +87,7 @@ class WorkerPool:
         self._last: str | None = None
         self._elsewhere: dict[Target, float] = {}
         self._sharing: Counter[int] = Counter()
-        """Open requests by the names of some of their blocks: see `_marks`."""
+        """Open requests by the names of some of their blocks: see `marks_of`."""
         self._slower_tiers = False
         """Whether anybody ever told of blocks on its host or disk."""
         self._order: list[tuple[Target, _Worker]] | None = []
@@ -209,15 +209,15 @@ class WorkerPool:
         offered = set(request.candidates)
         matches = self.index.matches(names)
         usual = self._usual_speed()
+        marks = marks_of(names)
         candidates, held = [], {}
         for target, worker in self._in_order():
             if target[0] in offered:
-                held[target] = found = self._held(worker, names, matches.of(worker.number), now)
+                held[target] = found = self._held(worker, names, marks, matches.of(worker.number), now)
                 candidates.append(self._candidate(target, worker, found, prompt, usual, now))
         offered.difference_update([target[0] for target in held])  # nobody has described the rest
         candidates += [self.loads.candidate(i, now) for i in sorted(offered)]
         longest = max([on_disk for *_, on_disk in held.values()], default=0)
-        marks = _marks(names)
         ask = Ask(
             request=request,
             last=self._last,
@@ -239,9 +239,10 @@ class WorkerPool:
             if computes:
                 chosen.queue.sent(request.request_id, prompt - self._tokens(predicted, prompt), now)
             if chosen.tells:  # what it has told of needs no prediction
-                expected = chosen.predictions.add(names[told:], now + self._times.eventful_s)
+                until = now + self._times.eventful_s
+                expected = chosen.predictions.add(names, marks, until, begin=told)
             else:
-                chosen.predictions.add(names, now + self._times.eventless_s)
+                chosen.predictions.add(names, marks, now + self._times.eventless_s)
         self._open[request.request_id] = _Open(target, marks, request.sequences if active else 0, expected)
         self._sharing.update(marks)
         return Decision(choice, len(names), told, predicted, longest)
@@ -254,24 +255,24 @@ class WorkerPool:
             self._order = sorted(self._workers.items(), key=lambda each: (each[0][0], each[0][1] or 0))
         return self._order
 
-    def _held(self, worker: _Worker, names: Names, told: Overlap, now: float) -> _Held:
+    def _held(self, worker: _Worker, names: Names, marks: list[int], told: Overlap, now: float) -> _Held:
         gpu, host, disk = told
-        predicted = worker.predictions.run(names, gpu, now)
+        predicted = worker.predictions.run(names, marks, gpu, now)
         if predicted != gpu:
-            predicted = self._reach(worker, names, predicted, 1, now)
+            predicted = self._reach(worker, names, marks, predicted, 1, now)
         if not self._slower_tiers:
             return gpu, predicted, predicted, predicted
-        host = self._reach(worker, names, max(host, predicted), 2, now)
-        return gpu, predicted, host, self._reach(worker, names, max(disk, host), 3, now)
+        host = self._reach(worker, names, marks, max(host, predicted), 2, now)
+        return gpu, predicted, host, self._reach(worker, names, marks, max(disk, host), 3, now)
 
-    def _reach(self, worker: _Worker, names: Names, begin: int, tiers: int, now: float) -> int:
+    def _reach(self, worker: _Worker, names: Names, marks: list[int], begin: int, tiers: int, now: float) -> int:
         """Where the blocks end, from `begin` on, that a worker holds in the first so many tiers or that we expect."""
         at, bit, told = begin, 1 << worker.number, self.index.holders
         while True:
             end = at
             while end < len(names) and any(mask & bit for mask in told(names[end])[:tiers]):
                 end += 1
-            end = worker.predictions.run(names, end, now)
+            end = worker.predictions.run(names, marks, end, now)
             if end == at:
                 return at
             at = end
@@ -324,8 +325,3 @@ class WorkerPool:
         """What a worker that was not seen working is taken for: the average of the others."""
         seen = [speed for w in self._workers.values() if (speed := w.queue.speed(0.0))]
         return sum(seen) / len(seen) if seen else DEFAULT_TOKENS_PER_S
-
-
-def _marks(names: Names) -> list[int]:
-    """Names of the first, second, fourth, eighth … block: enough to tell how many share a prefix, at little cost."""
-    return [names[(1 << i) - 1] for i in range(len(names).bit_length())]
