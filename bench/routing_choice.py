@@ -2,8 +2,9 @@
 
 For each request a router chooses, hears what the chosen worker then stores and evicts (a prefill step's blocks
 together, then one block at a time), that its first token came, and that an older request is over. Half of each
-prompt is a prefix that all share, where it says so; a hundred come each second of the router's clock. CPU time, in microseconds; the choice includes naming the blocks.
-On a machine that others use the tenth percentile is nearest to what it costs alone.
+prompt is a prefix that all share, where it says so; a hundred come each second of the router's clock. CPU time, in
+microseconds; the choice includes naming the blocks. On a machine that others use, the tenth percentile is nearest to
+what it costs alone.
 """
 
 import asyncio
