@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("trace", type=Path, help="a trace in Mooncake's format")
     parser.add_argument("--dynamo", default=os.environ.get("DYNAMO"), help="a virtual environment with the peer")
     parser.add_argument("--alone", action="store_true", help="without the comparison with the peer")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of the comparison with the peer")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the middle utilisation's first tokens")
     options = parser.parse_args(arguments)
     trace = read_trace(options.trace)
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     if not options.alone:
         print("\nten minutes beside Dynamo 1.6.1, in real time on a compressed clock")
         minutes = [request for request in trace if 1200 <= request.at_s < 1800]
-        beside = compared(minutes, 1200, peer_venv(options.dynamo, ROOT / ".run"))
+        beside = compared(minutes, 1200, peer_venv(options.dynamo, ROOT / ".run"), repeats=options.repeats)
     print(
         json.dumps(
             {

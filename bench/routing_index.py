@@ -1,7 +1,7 @@
 """Block indexes side by side: the product's table against dictionaries and a tree. `python -m bench.routing_index`.
 
 The cluster: workers that hold private chains and some shared ones. Measured: bytes a block (by resident
-memory), changes absorbed a second, and the time to match a 12k-token prompt of 188 blocks.
+memory), changes absorbed a second, and the time to match a 12k-token prompt of 188 blocks. CPU time.
 """
 
 import argparse
@@ -14,35 +14,29 @@ from typing import Protocol
 
 import numpy as np
 
-from tandem.kv.blocks import Hashes, block_hashes, to_bytes
-from tandem.kv.index import BlockIndex, Change
+from tandem.kv.blocks import Hashes, Names, block_hashes, to_bytes
+from tandem.kv.index import BlockIndex
 
 PROMPT_BLOCKS = 188
-CHUNK = 32
-"""Blocks that one step of an engine stores: 2,048 tokens of 64."""
 
 
 class Index(Protocol):
     """What is compared."""
 
     def store(self, worker: int, parent: int, names: Hashes) -> None: ...
-    def match(self, names: Hashes) -> object: ...
+    def match(self, names: Names) -> object: ...
 
 
 class Packed:
-    """The product's: changes of 64 steps at a time."""
+    """The product's."""
 
     def __init__(self, blocks: int) -> None:
         self.index = BlockIndex(blocks)
-        self.pending: list[Change] = []
 
     def store(self, worker: int, parent: int, names: Hashes) -> None:
-        self.pending.append(Change(worker, "gpu", to_bytes(names), True))
-        if len(self.pending) == 64:
-            self.index.apply(self.pending)
-            self.pending.clear()
+        self.index.store(worker, "gpu", to_bytes(names))
 
-    def match(self, names: Hashes) -> object:
+    def match(self, names: Names) -> object:
         return self.index.matches(names)
 
 
@@ -57,9 +51,9 @@ class Masks:
         for name in names.tolist():
             held[name] = held.get(name, 0) | bit
 
-    def match(self, names: Hashes) -> object:
+    def match(self, names: Names) -> object:
         alive, depth, levels = -1, 0, []
-        for name in names.tolist():
+        for name in names:
             mask = self.held.get(name, 0)
             if alive & ~mask:
                 levels.append((depth, alive & ~mask))
@@ -83,10 +77,10 @@ class Sets:
             self.held.setdefault(name, set()).add(worker)
             mine.add(name)
 
-    def match(self, names: Hashes) -> object:
+    def match(self, names: Names) -> object:
         found: dict[int, int] = {}
         alive: set[int] | None = None
-        for depth, name in enumerate(names.tolist(), 1):
+        for depth, name in enumerate(names, 1):
             holders = self.held.get(name)
             alive = (holders or set()) if alive is None else alive & (holders or set())
             if not alive:
@@ -120,10 +114,10 @@ class Tree:
             node.workers.add(worker)
             above = node
 
-    def match(self, names: Hashes) -> object:
+    def match(self, names: Names) -> object:
         found: dict[int, int] = {}
         node = self.nodes[0]
-        for depth, name in enumerate(names.tolist(), 1):
+        for depth, name in enumerate(names, 1):
             following = node.children.get(name)
             if following is None:
                 break
@@ -136,7 +130,7 @@ class Tree:
 KINDS: dict[str, Callable[[int], Index]] = {"packed": Packed, "masks": Masks, "sets": Sets, "tree": Tree}
 
 
-def cluster(workers: int, blocks: int) -> Iterator[tuple[int, int, Hashes]]:
+def cluster(workers: int, blocks: int, step: int) -> Iterator[tuple[int, int, Hashes]]:
     """What workers store, in order: private chains, and every fifth one shared with others."""
     rng = np.random.default_rng(1)
     shared = shared_chains()
@@ -145,8 +139,8 @@ def cluster(workers: int, blocks: int) -> Iterator[tuple[int, int, Hashes]]:
         while left > 0:
             private = rng.random() > 0.2
             chain = rng.integers(1, 2**63, PROMPT_BLOCKS, np.uint64) if private else shared[rng.integers(len(shared))]
-            for start in range(0, PROMPT_BLOCKS, CHUNK):
-                yield worker, int(chain[start - 1]) if start else 0, chain[start : start + CHUNK]
+            for start in range(0, PROMPT_BLOCKS, step):
+                yield worker, int(chain[start - 1]) if start else 0, chain[start : start + step]
             left -= PROMPT_BLOCKS
 
 
@@ -156,29 +150,35 @@ def shared_chains() -> list[Hashes]:
     return [rng.integers(1, 2**63, PROMPT_BLOCKS, np.uint64) for _ in range(2000)]
 
 
-def measure(kind: str, workers: int, blocks: int) -> dict[str, float | str]:
+def measure(kind: str, workers: int, blocks: int, step: int) -> dict[str, float | str]:
     """One index, filled and asked."""
     before = resident_bytes()
     index = KINDS[kind](blocks)
     spent, stored = 0.0, 0
-    for worker, parent, names in cluster(workers, blocks):
-        begun = time.perf_counter()
+    for worker, parent, names in cluster(workers, blocks, step):
+        begun = time.process_time()
         index.store(worker, parent, names)
-        spent += time.perf_counter() - begun
+        spent += time.process_time() - begun
         stored += names.size
     held = resident_bytes() - before
     asked = []
-    for chain in shared_chains():
-        begun = time.perf_counter()
+    for chain in [each.tolist() for each in shared_chains()]:
+        begun = time.process_time()
         index.match(chain)
-        asked.append(time.perf_counter() - begun)
+        asked.append(time.process_time() - begun)
     asked.sort()
+    strangers = np.random.default_rng(3).integers(1, 2**63, (500, PROMPT_BLOCKS), np.uint64).tolist()
+    begun = time.process_time()
+    for chain in strangers:
+        index.match(chain)
+    nothing = (time.process_time() - begun) / len(strangers)
     return {
         "index": kind,
         "bytes_per_block": round(held / stored, 1),
         "changes_per_s": round(stored / spent),
         "match_p50_us": round(asked[len(asked) // 2] * 1e6, 1),
         "match_p99_us": round(asked[len(asked) * 99 // 100] * 1e6, 1),
+        "match_nothing_us": round(nothing * 1e6, 1),
     }
 
 
@@ -194,15 +194,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("kind", choices=[*KINDS, "hashing"])
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--blocks", type=int, default=10_000_000)
+    parser.add_argument("--step", type=int, default=32, help="blocks stored at a time: 32 are 2,048 tokens of 64")
     options = parser.parse_args(arguments)
     if options.kind == "hashing":
         tokens = list(range(12_032))
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(200):
             block_hashes(tokens, 64, 1)
-        print(json.dumps({"hashing_us": round((time.perf_counter() - begun) / 200 * 1e6, 1)}))
+        print(json.dumps({"hashing_us": round((time.process_time() - begun) / 200 * 1e6, 1)}))
         return 0
-    print(json.dumps(measure(options.kind, options.workers, options.blocks)))
+    print(json.dumps(measure(options.kind, options.workers, options.blocks, options.step)))
     return 0
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 
 from tandem.core.kv_updates import KvChange, KvUpdate, kv_subject
 from tandem.core.routing import RouteChoice, RouteRequest
@@ -57,7 +58,6 @@ async def told(router: KvRouter, cluster: Cluster, blocks: int) -> None:
     async def look() -> int:
         pool = router._decode.pool
         assert pool is not None
-        pool.flush()
         return sum(pool.index.held_by(pool.number(target) or 0, "gpu").size for target in pool.targets)
 
     await eventually(look, blocks)
@@ -78,12 +78,28 @@ async def test_a_prompt_goes_where_its_kv_is_as_the_worker_itself_said() -> None
         await told(router, cluster, 0)
 
 
-async def test_a_router_that_starts_late_fills_itself_from_the_workers() -> None:
+async def test_an_adapters_blocks_are_its_own_here_and_on_a_prefill_worker() -> None:
+    adapters = {"sql": "/adapters/sql"}
+    async with a_cluster(prefill=1, decode=1, adapters=adapters) as cluster, a_router(cluster) as router:
+        request = msgspec.structs.replace(a_request(max_tokens=8), lora_name="sql")
+        answer = await cluster.answer(request)
+        assert answer.stage("prefill_decision").detail["site"] == "remote"
+        await told(router, cluster, BLOCKS)
+        assert (await choose(router, cluster, lora_name="sql")).cached_tokens == BLOCKS * 32
+        assert (await choose(router, cluster)).cached_tokens == 0
+        assert (await choose(router, cluster, lora_name="sql", cache_salt="tenant")).cached_tokens == 0
+
+
+async def test_a_router_that_starts_late_fills_itself_from_the_workers_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "tandem.router.kv_sync")
     async with a_cluster(prefill=0, decode=2, disagg=LOCAL) as cluster:
         await cluster.answer(a_request(max_tokens=1), at=cluster.decode[0])
         await cluster.answer(a_request(prompt=range(1000, 1200), max_tokens=1), at=cluster.decode[1])
         async with a_router(cluster) as router:
             assert router.warm
+            assert f"router.warm component={COMPONENTS['decode']} workers=2" in caplog.text
             await told(router, cluster, BLOCKS + 200 // 32)
             assert (await choose(router, cluster)).instance_id == cluster.decode[0].runtime.instance_id
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.adapters import make_adapter
 
 from tandem.engines.vllm.home import EngineHome
 
@@ -39,9 +40,9 @@ from tandem.engines.vllm.engine import VllmEngine
 from tandem.engines.vllm.args import engine_args, parse
 from tandem.engines.vllm.keys import VLLM_KEYS
 
-def spec(roles=("prefill", "decode"), **args):
+def spec(roles=("prefill", "decode"), adapters={}, **args):
     args = {"block_size": 32, "max_model_len": 512, "kv_cache_memory_bytes": 16 << 20, **args}
-    return EngineSpec(model_path=sys.argv[2], served_model_name="m", roles=roles, engine_args=args)
+    return EngineSpec(model_path=sys.argv[2], served_model_name="m", roles=roles, engine_args=args, adapters=adapters)
 
 def say(**found):
     print(json.dumps(found), flush=True)
@@ -174,6 +175,64 @@ asyncio.run(main())
     assert found["ranks"] == 2
     assert found["cached"] == [0, 96, 0, 96], "a rank has its own cache, and the request's rank is obeyed"
     assert sorted(found["stored"]) == [[0, 3], [1, 3]]
+
+
+def test_adapters_speak_for_themselves_and_keep_caches_of_their_own(zygote: Zygote, tmp_path: Path) -> None:
+    folders = {name: str(make_adapter(tmp_path / name, Path(MODEL), seed=i)) for i, name in enumerate(("loud", "low"))}
+    body = f"""
+from tandem.kv.blocks import block_hashes, chain_root
+from tandem.kv.ledger import BlockLedger
+
+async def main():
+    engine = VllmEngine(spec(roles=(), adapters={folders!r}, max_loras=2))
+    facts = await engine.load()
+    ledger, prompt = BlockLedger("m", 32), a_prompt(100)
+    async def follow():
+        async for batch in engine.kv_events():
+            ledger.apply(batch)
+    following = asyncio.create_task(follow())
+    answers = []
+    for name in (None, "loud", "low", None, "loud", "low"):
+        request = msgspec.structs.replace(a_request(prompt, max_tokens=8), lora_name=name)
+        answers.append(await answer_of(engine.generate(request)))
+    try:
+        await answer_of(engine.generate(msgspec.structs.replace(a_request(prompt), lora_name="lost")))
+        refused = ""
+    except Exception as error:
+        refused = f"{{type(error).__name__}}: {{error}}"
+    roots = [chain_root("m", lora_name=name) for name in (None, "loud", "low")]
+    ours = {{name for root in roots for name in block_hashes(prompt, 32, root)}}
+    while len(ledger) < 9:
+        await asyncio.sleep(0.05)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    say(adapters=facts.adapters, cached=[answer.outputs[0].cached_tokens for answer in answers],
+        tokens=[answer.tokens for answer in answers], refused=refused, named=set(ledger._names.values()) == ours)
+    await engine.aclose()
+asyncio.run(main())
+"""
+    found = zygote.run(body)
+    assert found["adapters"] == folders
+    assert found["cached"] == [0, 0, 0, 96, 96, 96]
+    plain, loud, low = found["tokens"][:3]
+    assert found["tokens"][3:] == [plain, loud, low]
+    assert len({str(tokens) for tokens in (plain, loud, low)}) == 3
+    assert found["refused"] == "RequestError: the adapter 'lost' is not loaded here"
+    assert found["named"], "the router would look for other names than the worker tells"
+
+
+def test_an_adapter_that_cannot_be_read_is_known_before_anybody_asks(zygote: Zygote, tmp_path: Path) -> None:
+    body = f"""
+async def main():
+    engine = VllmEngine(spec(roles=(), adapters={{"gone": {str(tmp_path)!r}}}))
+    try:
+        await engine.load()
+    except Exception as error:
+        say(error=f"{{type(error).__name__}}: {{error}}")
+    await engine.aclose()
+asyncio.run(main())
+"""
+    assert zygote.run(body)["error"].startswith(f"ConfigError: the LoRA adapter gone in {tmp_path}: ")
 
 
 def test_an_engine_dies_with_its_worker_also_on_sigkill(zygote: Zygote) -> None:

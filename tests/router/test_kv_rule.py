@@ -94,7 +94,7 @@ CANDIDATE = st.builds(
 def test_it_takes_a_candidate_repeats_itself_and_never_a_dominated_one(
     made: list[Candidate], draw: float, temperature: float, last: str | None
 ) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     candidates = [replace(c, instance_id="abcdefgh"[i]) for i, c in enumerate(made)]
     weights = KvWeights(temperature=temperature)

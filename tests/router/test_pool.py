@@ -1,13 +1,13 @@
 """What a router knows of its workers over time: predictions, queues, speeds, deaths."""
 
-import numpy as np
 import pytest
 
+from tandem.core.kv_updates import KvChange
 from tandem.core.routing import RouteRequest
-from tandem.kv.blocks import Hashes, to_bytes
-from tandem.kv.index import Change
+from tandem.kv.blocks import to_bytes
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.pool import Decision, PredictionTimes, WorkerPool
+from tandem.router.predictions import marks_of
 from tandem.router.prefills import PrefillQueue
 
 BLOCK = 16
@@ -21,19 +21,17 @@ def a_pool(*names: str, tells: bool = True, capacity: int | None = None) -> Work
     return pool
 
 
-def blocks(start: int, count: int = 20) -> Hashes:
-    return np.arange(start, start + count, dtype=np.uint64)
+def blocks(start: int, count: int = 20) -> list[int]:
+    return list(range(start, start + count))
 
 
-def send(pool: WorkerPool, request_id: str, names: Hashes, now: float, *, to: str = "ab") -> Decision:
+def send(pool: WorkerPool, request_id: str, names: list[int], now: float, *, to: str = "ab") -> Decision:
     request = RouteRequest(request_id=request_id, candidates=list(to), token_ids=[0] * (len(names) * BLOCK))
     return pool.choose(request, names, now=now, draw=0.0)
 
 
-def stored(pool: WorkerPool, name: str, names: Hashes) -> None:
-    number = pool.number((name, None))
-    assert number is not None
-    pool.apply(Change(number, "gpu", to_bytes(names), stored=True))
+def stored(pool: WorkerPool, name: str, names: list[int]) -> None:
+    pool.told((name, None), KvChange("stored", names=to_bytes(names)))
 
 
 def test_a_burst_of_equal_prompts_follows_the_first_before_anybody_tells() -> None:
@@ -72,6 +70,19 @@ def test_without_events_predictions_last_and_are_bounded_by_the_cache() -> None:
     again = send(pool, "4", blocks(1), 61.0, to="a")
     assert 0 < again.predicted_blocks < 20, "the tail went for the newer prompt, the head stayed"
     assert send(pool, "5", blocks(1000), 500.0, to="a").predicted_blocks == 0
+
+
+def test_what_was_sent_again_counts_once_and_is_young_again() -> None:
+    pool = a_pool("a", tells=False, capacity=50)
+    for number, start in enumerate((1, 100, 1, 200)):  # 20 + 20 blocks, 20 of them again, 20 new ones: 10 too many
+        send(pool, str(number), blocks(start), float(number), to="a")
+        pool.finished(str(number), float(number))
+    worker = pool._workers["a", None]
+    assert worker.predictions._blocks == 50
+    found = {start: worker.predictions.run(blocks(start), marks_of(blocks(start)), 0, 5.0) for start in (1, 100, 200)}
+    assert found == {1: 20, 100: 10, 200: 20}
+    worker.predictions.run(blocks(1), marks_of(blocks(1)), 0, 500.0)
+    assert (worker.predictions._blocks, worker.predictions._by_mark, len(worker.predictions._oldest)) == (0, {}, 0)
 
 
 def test_a_worker_that_leaves_takes_its_blocks_along_and_a_new_one_starts_empty() -> None:

@@ -1,10 +1,9 @@
 """The rules, as a table, and what they see of the load."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tandem.core.load import LoadReport
 from tandem.core.routing import RouteChoice, RouteRequest

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from tandem.core.kv_updates import KvChange
 from tandem.core.routing import RouteRequest
 from tandem.errors import ConfigError
 from tandem.kv.blocks import Hashes, to_bytes
-from tandem.kv.index import Change
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.pool import WorkerPool
 from tandem.router.ports import Rule
@@ -37,7 +37,7 @@ class RulePolicy:
     ) -> None:
         self.pool = WorkerPool(rule, model.block_size_tokens)
         self._rng = Random(seed)
-        self._late: deque[tuple[float, Change]] = deque()
+        self._late: deque[tuple[float, int, KvChange]] = deque()
         self._names = [f"w{number:04d}" for number in range(workers)]
         self._looks = looks
         self._tells = looks and tells
@@ -49,13 +49,14 @@ class RulePolicy:
     def choose(self, request: TraceRequest, alive: Sequence[int], now: float) -> int:
         """As a router does."""
         while self._late and self._late[0][0] <= now:
-            self.pool.apply(self._late.popleft()[1])
+            _, worker, change = self._late.popleft()
+            self.pool.told((self._names[worker], None), change)
         asked = RouteRequest(
             request_id=request.request_id,
             candidates=[self._names[number] for number in alive],
             token_ids=range(request.prompt_tokens),  # type: ignore[arg-type]  # only its length is read
         )
-        names = request.names if self._looks else request.names[:0]
+        names = request.names.tolist() if self._looks else []
         decision = self.pool.choose(asked, names, now=now, draw=self._rng.random())
         return self._names.index(decision.choice.instance_id)
 
@@ -69,20 +70,20 @@ class RulePolicy:
 
     def stored(self, worker: int, names: Hashes, now: float) -> None:
         """Known a little later."""
-        self._tell(worker, names, now, stored=True)
+        self._tell(worker, KvChange("stored", names=to_bytes(names)), now)
 
     def removed(self, worker: int, names: Hashes, now: float) -> None:
         """Known a little later."""
-        self._tell(worker, names, now, stored=False)
+        self._tell(worker, KvChange("removed", names=to_bytes(names)), now)
 
     def died(self, worker: int, now: float) -> None:
         """Its blocks are gone, and so is what it said last."""
         self.pool.leave((self._names[worker], None))
-        self._late = deque(entry for entry in self._late if entry[1].worker != worker)
+        self._late = deque(entry for entry in self._late if entry[1] != worker)
 
-    def _tell(self, worker: int, names: Hashes, now: float, *, stored: bool) -> None:
+    def _tell(self, worker: int, change: KvChange, now: float) -> None:
         if self._tells:
-            self._late.append((now + EVENT_LAG_S, Change(worker, "gpu", to_bytes(names), stored)))
+            self._late.append((now + EVENT_LAG_S, worker, change))
 
 
 def policy_named(name: str, *, model: EngineModel, workers: int, seed: int, weights: KvWeights) -> Policy:

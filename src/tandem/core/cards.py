@@ -34,6 +34,8 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     data_parallel_size: int = 1
     side_channel: str = ""
     """host:port where peers fetch this engine's transfer metadata; empty if it cannot hand off KV."""
+    adapters: dict[str, str] = {}
+    """LoRA adapters by the name that requests give, with their folders: both are part of what a block is."""
     kv_layout: str = ""
     """What must be equal for KV to be readable by the peer, as the adapter spells it (opaque)."""
 
@@ -76,7 +78,16 @@ def why_not_paired(prefill: EngineFacts, decode: EngineFacts) -> str | None:
     A pair that differs would not fail cleanly: vLLM on a CPU reads blocks of another size as garbage
     and answers with wrong tokens.
     """
-    for field in ("engine", "engine_version", "model_path", "block_size_tokens", "dtype", "device", "kv_layout"):
+    for field in (
+        "engine",
+        "engine_version",
+        "model_path",
+        "block_size_tokens",
+        "dtype",
+        "device",
+        "adapters",
+        "kv_layout",
+    ):
         ours, theirs = getattr(decode, field), getattr(prefill, field)
         if ours != theirs:
             return f"{field} differs: prefill has {theirs!r}, decode has {ours!r}"

@@ -207,6 +207,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, tag_field="object", tag="
     created: int
     owned_by: str = "tandem"
     root: str = ""
+    parent: str | None = None
+    """For a LoRA adapter: the model below it."""
     max_model_len: int = 0
 
 

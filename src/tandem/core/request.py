@@ -70,6 +70,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """Lower is sooner, as in vLLM."""
     cache_salt: str | None = None
     """Requests with different salts never share KV blocks."""
+    lora_name: str | None = None
+    """LoRA adapter to apply, one of those on the worker's card; None: the model as it is."""
     prefill_hint: str | None = None
     """Instance id of the prefill worker whose cache fits best, if a router has found one."""
     dp_rank: int | None = None

@@ -15,6 +15,7 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     sequences: int = 1
     """How many sequences the choice is for: n > 1 share a prompt and go to one instance."""
     cache_salt: str | None = None
+    lora_name: str | None = None
     session_id: str | None = None
     """Requests of one session may be kept on one instance, if the router's settings say so."""
 

@@ -11,7 +11,7 @@ frees its blocks within a second. Each ends with an output that has a `finish_re
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from tandem.core.cards import EngineFacts
@@ -53,6 +53,8 @@ class EngineSpec:
     handoff_lease_s: float = 30.0
     """How long the engine keeps a hand-off's blocks that nobody reads."""
     seed: int = 0
+    adapters: dict[str, str] = field(default_factory=dict)
+    """LoRA adapters to serve: their folders by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

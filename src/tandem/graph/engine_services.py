@@ -1,10 +1,12 @@
 """An engine worker as a service: builds the engine before anything is connected, then registers its roles."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tandem.core.cards import Role
+from tandem.errors import ConfigError
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import Linkable, async_on_shutdown, async_on_start, before_connect, status, wait_dead
 from tandem.graph.planes import store_host
@@ -28,6 +30,21 @@ def served_name(settings: WorkerSettings, deployment: Deployment) -> str:
         return settings.served_model_name
     front = deployment.section("Frontend").values.get("served_model_name")
     return str(front.value) if front and front.value else Path(settings.model.rstrip("/")).name
+
+
+def adapters(modules: Sequence[str], served_model_name: str) -> dict[str, str]:
+    """LoRA adapters' folders by name.
+
+    Raises:
+        ConfigError: a name that is taken.
+    """
+    found: dict[str, str] = {}
+    for module in modules:
+        name, _, folder = module.partition("=")
+        if name in found or name == served_model_name:
+            raise ConfigError(f"lora-modules: the name {name!r} is taken, choose another", param="lora-modules")
+        found[name] = model_location(folder)
+    return found
 
 
 class EngineService(Linkable):
@@ -65,6 +82,7 @@ class EngineService(Linkable):
                 engine_args=self._engine_args,
                 handoff_lease_s=self._settings.handoff_lease_s,
                 seed=self._settings.seed,
+                adapters=adapters(self._settings.lora_modules, self._served_model_name),
             )
         )
         self._worker = EngineWorker(

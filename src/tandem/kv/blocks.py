@@ -8,6 +8,7 @@ collide with a chance of 3 in a million, and then a request goes to a worker tha
 more; nothing is ever read by these names. Only full blocks have one.
 """
 
+import struct
 from array import array
 from collections.abc import Sequence
 
@@ -15,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-Hashes = NDArray[np.uint64]
+Names = Sequence[int]
 """Names of blocks, in prompt order."""
+Hashes = NDArray[np.uint64]
+"""The same, where many are worked on at once."""
 
 _TOKEN_BYTES = 4
-_NAME_BYTES = 8
-_NOBODYS_BYTES = bytes(_NAME_BYTES)
+NAME_BYTES = 8
+_NOBODYS_BYTES = bytes(NAME_BYTES)
 """Never a block's name: the index marks free places with 0."""
+_one = struct.Struct("<Q").unpack
 
 
 def chain_root(model: str, *, lora_name: str | None = None, cache_salt: str | None = None) -> int:
@@ -30,36 +34,46 @@ def chain_root(model: str, *, lora_name: str | None = None, cache_salt: str | No
     return xxh3_64_intdigest("\0".join("-" if p is None else f"+{len(p)}:{p}" for p in parts).encode())
 
 
-def block_hashes(token_ids: Sequence[int], block_size_tokens: int, root: int) -> Hashes:
+def block_hashes(token_ids: Sequence[int], block_size_tokens: int, root: int) -> list[int]:
     """Names of the full blocks of a prompt (or of the tokens that follow a block called `root`).
 
     Raises:
         OverflowError: a token id below 0 or above 2**32 - 1.
     """
-    count = len(token_ids) // block_size_tokens
-    names = np.empty(count, np.uint64)
-    view = memoryview(array("I", token_ids)).cast("B")
-    step = block_size_tokens * _TOKEN_BYTES
-    name = root
-    for i in range(count):
-        name = xxh3_64_intdigest(view[i * step : (i + 1) * step], name) or 1
-        names[i] = name
-    return names
+    whole = len(token_ids) // block_size_tokens * block_size_tokens
+    tokens = array("I", token_ids if whole == len(token_ids) else token_ids[:whole]).tobytes()
+    name, digest = root, xxh3_64_intdigest
+    blocks = struct.iter_unpack(f"{block_size_tokens * _TOKEN_BYTES}s", tokens)
+    return [name := digest(block, name) or 1 for (block,) in blocks]
 
 
-def to_bytes(names: Hashes) -> bytes:
+def to_bytes(names: Names | Hashes) -> bytes:
     """For the wire: little-endian, eight bytes each."""
-    return names.astype("<u8", copy=False).tobytes()
+    if isinstance(names, np.ndarray):
+        return names.astype("<u8", copy=False).tobytes()
+    return struct.pack(f"<{len(names)}Q", *names)
 
 
-def from_bytes(raw: bytes) -> Hashes:
+def from_bytes(raw: bytes) -> tuple[int, ...]:
     """Back from the wire: whole names, which `are_names` has seen."""
+    if len(raw) == NAME_BYTES:  # one block: what a sequence that decodes alone stores
+        return _one(raw)
+    return struct.unpack(f"<{len(raw) // NAME_BYTES}Q", raw)
+
+
+def many_from_bytes(raw: bytes) -> Hashes:
+    """The same, as an array."""
     names: Hashes = np.frombuffer(raw, "<u8").astype(np.uint64, copy=False)
     return names
 
 
+def as_array(names: Names) -> Hashes:
+    """Names as an array."""
+    return np.frombuffer(array("Q", names), np.uint64)
+
+
 def are_names(raw: bytes) -> bool:
     """Whether these bytes are names: eight bytes each, none of them 0."""
-    if len(raw) % _NAME_BYTES:
+    if len(raw) % NAME_BYTES:
         return False
-    return _NOBODYS_BYTES not in raw or bool(from_bytes(raw).all())
+    return _NOBODYS_BYTES not in raw or bool(many_from_bytes(raw).all())

@@ -1,88 +1,65 @@
-"""Who holds which block: one open-addressed table, changed and read in batches.
+"""Who holds which block: a packed table from block names to numbers of sets of holders.
 
-Twelve bytes a place: a block's name and the number of its set of holders. A prompt is matched by looking
-up all its blocks at once and walking the runs of equal sets: who is in none of the sets so far is out.
-Chosen over dictionaries and trees by docs/decisions/0010-block-index.md.
+A prompt is matched by looking up its blocks and walking the runs of equal sets: who is in none of the sets
+so far is out. A few changes are carried out one by one, many at once. Chosen over dictionaries and trees by
+docs/decisions/0010-block-index.md.
 
-Places are probed within segments, so that a segment can be put in order by itself: blocks that nobody
-holds any more are swept out a segment at a time, never in one long pause.
+Blocks that nobody holds any more are swept out a segment of the table at a time, never in one long pause.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.kv.blocks import Hashes, from_bytes
-from tandem.kv.holders import NOBODY, TIERS, HolderSets, Tier
+from tandem.kv.blocks import NAME_BYTES, Hashes, Names, as_array, from_bytes, many_from_bytes
+from tandem.kv.holders import NOBODY, TIERS, Holders, HolderSets, Tier, code
+from tandem.kv.table import FREE, FULL, SEGMENT, PackedTable, Places, SegmentFull, places_for
 
-_SEGMENT_BITS = 14
-_SEGMENT = 1 << _SEGMENT_BITS
-_FULL = 0.7
-"""Share of places in use above which the table is doubled: beyond, probing gets long."""
-_SWEEP_EVERY = _SEGMENT // 8
+_SWEEP_EVERY = SEGMENT // 8
 """Removals per segment swept: keeps the places that nobody holds at about an eighth."""
-
-_INSIDE = _SEGMENT - 1
-_WINDOW = np.arange(1, 9)
-_FREE = np.uint64(0)
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
-_CODE_BITS = 24
-_CODE_MASK = (1 << _CODE_BITS) - 1
-
-_TIER_CODES = {tier: TIERS.index(tier) << 1 for tier in TIERS}
-MAX_WORKERS = 1 << _CODE_BITS - 3
-
-_Places = NDArray[np.intp]
+_MANY_CHANGED = 512
+"""Names from which on a change is carried out with numpy."""
+_MANY_ASKED = 160
+"""Blocks of a prompt from which on they are looked up with numpy."""
 
 
-class _SegmentFull(Exception):
-    """Names fell too unevenly for this size of table."""
+Overlap = tuple[int, int, int]
+"""Leading blocks of a prompt that one worker holds: on its GPU, with those in its host's memory, with its disk's."""
+
+_Level = tuple[tuple[int, int], ...]
 
 
-class Change(NamedTuple):
-    """Blocks that a worker's tier has stored or removed."""
-
-    worker: int
-    tier: Tier
-    names: bytes
-    """As `tandem.kv.blocks.to_bytes` makes them: a batch of changes is then read in one go."""
-    stored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """Leading blocks of a prompt that one worker holds; each number includes the tiers before it."""
-
-    gpu: int = 0
-    predicted: int = 0
-    """On the GPU, or sent there by us."""
-    host: int = 0
-    disk: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(NamedTuple):
     """What `BlockIndex.matches` found, for all workers at once."""
 
-    levels: tuple[tuple[tuple[int, int], ...], ...] = ((), (), (), ())
+    levels: tuple[_Level, _Level, _Level] = ((), (), ())
     """By tier: (leading blocks, workers that hold exactly so many, one bit each)."""
 
     def of(self, worker: int) -> Overlap:
         """One worker's share."""
-        return Overlap(*(next((n for n, mask in tier if mask >> worker & 1), 0) for tier in self.levels))
+        gpu, host, disk = self.levels
+        found = _run(gpu, worker)
+        if disk is gpu:  # nobody holds any of it on a slower tier alone
+            return found, found, found
+        return found, _run(host, worker), _run(disk, worker)
 
     @property
     def longest(self) -> int:
-        """Leading blocks that somebody holds, or will."""
+        """Leading blocks that somebody holds."""
         return max((n for n, _ in self.levels[-1]), default=0)
 
-    @property
-    def holders(self) -> int:
-        """Workers that hold the longest part."""
-        return max(self.levels[-1])[1].bit_count() if self.levels[-1] else 0
+
+_NO_MATCH = Matches()
+
+
+def _run(level: _Level, worker: int) -> int:
+    for blocks, mask in level:
+        if mask >> worker & 1:
+            return blocks
+    return 0
 
 
 class BlockIndex:
@@ -90,45 +67,44 @@ class BlockIndex:
 
     def __init__(self, blocks: int = 0) -> None:
         self._sets = HolderSets()
+        self._table = PackedTable(places_for(blocks))
         self._removals = 0
         self._sweep_next = 0
-        self._used = 0
-        self._allocate(self._places_for(blocks))
 
     def __len__(self) -> int:
         """Blocks that somebody holds."""
-        return int((~self._nobody(self._set_of)).sum())
+        return self._sets.blocks
 
     @property
     def places(self) -> int:
         """Blocks that the table could hold if it were full."""
-        return self._names.size
+        return self._table.places
 
     @property
     def table_bytes(self) -> int:
-        return self._names.nbytes + self._set_of.nbytes
+        return self._table.names.nbytes + self._table.numbers.nbytes
 
     def reserve(self, blocks: int) -> None:
         """Make room at once for so many blocks in all, so that it need not grow while serving."""
-        if (places := self._places_for(blocks)) > self.places:
+        if (places := places_for(blocks)) > self.places:
             self._rebuild(places)
 
-    def apply(self, changes: Iterable[Change]) -> None:
-        """Carry out changes in order. Storing what is stored and removing what is not there change nothing."""
-        batch = [change for change in changes if change.names]
-        if not batch:
-            return
-        names = from_bytes(b"".join([change.names for change in batch]))
-        sizes = [len(change.names) // names.itemsize for change in batch]
-        codes = np.repeat([_code(worker, tier, stored) for worker, tier, _, stored in batch], sizes)
-        distinct, inverse = np.unique(names, return_inverse=True)
-        if len(batch) == 1:
-            self._step(self._place(distinct, adding=batch[0].stored), codes[: distinct.size])
+    def store(self, worker: int, tier: Tier, raw: bytes) -> None:
+        """A worker's tier has these blocks (see `tandem.kv.blocks.to_bytes`). Those that it had change nothing."""
+        if len(raw) < NAME_BYTES * _MANY_CHANGED:
+            self._store(from_bytes(raw), code(worker, tier, True))
         else:
-            places = self._place(distinct, adding=True)[inverse]
-            for turn in _turns(inverse):
-                self._step(places[turn], codes[turn])
-        while self._removals >= _SWEEP_EVERY:  # last: it moves blocks to other places
+            names = np.unique(many_from_bytes(raw))
+            self._change(self._place(names), code(worker, tier, True))
+
+    def remove(self, worker: int, tier: Tier, raw: bytes) -> None:
+        """A worker's tier has them no more. Those that it never had change nothing."""
+        if len(raw) < NAME_BYTES * _MANY_CHANGED:
+            self._remove(from_bytes(raw), code(worker, tier, False))
+        else:
+            places = self._table.find(np.unique(many_from_bytes(raw)))
+            self._change(places[places >= 0], code(worker, tier, False))
+        while self._removals >= _SWEEP_EVERY:
             self._removals -= _SWEEP_EVERY
             self._sweep()
 
@@ -136,18 +112,25 @@ class BlockIndex:
         """A worker holds nothing any more (in these tiers; in none, if none is named)."""
         self._sets.without(worker, tuple(TIERS.index(tier) for tier in tiers or TIERS))
 
-    def matches(self, names: Hashes) -> Matches:
+    def holders(self, name: int) -> Holders:
+        """Who holds one block."""
+        return self._sets[self._table.number(name)]
+
+    def matches(self, names: Names) -> Matches:
         """Leading blocks of a prompt that each worker holds, in one walk."""
-        if not names.size:
-            return Matches()
-        numbers = self._numbers(names)
-        edges = np.flatnonzero(numbers[1:] != numbers[:-1])
-        starts = [0, *(edges + 1).tolist()]
-        levels: tuple[list[tuple[int, int]], ...] = ([], [], [], [])
-        alive = [-1] * len(TIERS)
-        for start, number in zip(starts, numbers[starts].tolist(), strict=True):
+        if not names:
+            return _NO_MATCH
+        sets, number = self._sets, self._table.number
+        if sets.is_empty(number(names[0])):
+            return _NO_MATCH
+        if sets.is_empty(number(names[-1])):  # nobody's run goes beyond a block that nobody holds: find an early one
+            names = names[: bisect_left(names, True, key=lambda name: sets.is_empty(number(name)))]
+        runs = self._runs(names) if len(names) < _MANY_ASKED else self._many_runs(names)
+        levels: tuple[list[tuple[int, int]], ...] = ([], [], [])
+        alive = [-1, -1, -1]
+        for start, found in runs:
             mask = 0
-            for tier, held in enumerate(self._sets[number]):
+            for tier, held in enumerate(sets[found]):
                 mask |= held
                 still = alive[tier] & mask
                 if still != alive[tier]:
@@ -158,175 +141,164 @@ class BlockIndex:
                 break
         for tier, mask in enumerate(alive):
             if mask:
-                levels[tier].append((names.size, mask))
-        return Matches(tuple(tuple(found) for found in levels))
+                levels[tier].append((len(names), mask))
+        gpu, host, disk = (tuple(level) for level in levels)
+        return Matches((gpu, gpu, gpu) if gpu == host == disk else (gpu, host, disk))
 
     def held_by(self, worker: int, tier: Tier) -> Hashes:
         """Every block of a worker's tier, in no order. For checks; it reads the whole table."""
         which, bit = TIERS.index(tier), 1 << worker
-        numbers = np.unique(self._set_of)
+        numbers = np.unique(self._table.numbers)
         mine = [number for number in numbers.tolist() if self._sets[number][which] & bit]
-        return self._names[np.isin(self._set_of, mine)]
+        return self._table.names[np.isin(self._table.numbers, mine)]
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+    # ── a few at a time ──────────────────────────────────────────────────────────────────────────
 
-    def _step(self, places: _Places, codes: NDArray[np.int64]) -> None:
-        """One change each for blocks that are all different."""
-        known = places >= 0
-        if not known.all():  # removed, but never stored
-            places, codes = places[known], codes[known]
-        old = self._set_of[places].astype(np.int64)
-        pairs, inverse, counts = np.unique(old << _CODE_BITS | codes, return_inverse=True, return_counts=True)
-        new = np.empty(pairs.size, np.uint32)
-        for i, (pair, blocks) in enumerate(zip(pairs.tolist(), counts.tolist(), strict=True)):
-            before, code = pair >> _CODE_BITS, pair & _CODE_MASK
-            after = self._sets.changed(before, code >> 3, code >> 1 & 3, add=bool(code & 1))
-            new[i] = after
-            if after != before:
-                self._sets.moved(before, after, blocks)
-            if after == NOBODY:
-                self._removals += blocks
-        self._set_of[places] = new[inverse]
+    def _store(self, names: Names, what: int) -> None:
+        self._make_room(len(names))
+        table, sets = self._table, self._sets
+        name_at, number_at, modulus = table.name_at, table.number_at, table.modulus
+        alone, fresh, full = sets.changed(NOBODY, what), 0, False
+        for name in names:
+            place = name % modulus
+            there = name_at[place]
+            if there and there != name:
+                try:
+                    place = table.seek(name)
+                except SegmentFull:
+                    full = True
+                    break
+                if place < 0:
+                    place, there = ~place, 0
+            if not there:
+                name_at[place] = name
+                number_at[place] = alone
+                fresh += 1
+                continue
+            old = number_at[place]
+            if old != alone:
+                new = sets.changed(old, what)
+                if new != old:
+                    number_at[place] = new
+                    sets.moved(old, new, 1)
+        table.used += fresh
+        sets.moved(NOBODY, alone, fresh)
+        if full:
+            self._rebuild(2 * self.places)
+            self._store(names, what)
 
-    def _numbers(self, names: Hashes) -> NDArray[np.uint32]:
-        places = self._find(names)
-        return np.where(places >= 0, self._set_of[places], np.uint32(NOBODY))
+    def _remove(self, names: Names, what: int) -> None:
+        table, sets = self._table, self._sets
+        name_at, number_at, modulus = table.name_at, table.number_at, table.modulus
+        alone, gone = sets.changed(NOBODY, what | 1), 0
+        for name in names:
+            place = name % modulus
+            if name_at[place] != name:
+                try:
+                    place = table.seek(name)
+                except SegmentFull:
+                    continue
+                if place < 0:
+                    continue
+            old = number_at[place]
+            if old == alone:
+                number_at[place] = NOBODY
+                gone += 1
+                continue
+            new = sets.changed(old, what)
+            if new != old:
+                number_at[place] = new
+                sets.moved(old, new, 1)
+                self._removals += new == NOBODY
+        sets.moved(alone, NOBODY, gone)
+        self._removals += gone
 
-    def _find(self, names: Hashes) -> _Places:
-        """Where each name is; -1 where it is not."""
-        places = self._homes(names)
-        there = self._names[places]
-        if (there == names).all():
-            return places
-        open_ = np.flatnonzero(there != names)
-        places[open_[there[open_] == _FREE]] = -1
-        open_ = open_[places[open_] >= 0]
-        for _ in range(_SEGMENT // _WINDOW.size + 1):  # a cache line of places at a time
-            if not open_.size:
-                return places
-            begin = places[open_]
-            window = (begin & ~_INSIDE)[:, None] | ((begin[:, None] + _WINDOW) & _INSIDE)
-            there = self._names[window]
-            hit = there == names[open_, None]
-            over = hit | (there == _FREE)
-            first = over.argmax(axis=1)
-            row = np.arange(open_.size)
-            places[open_] = np.where(hit[row, first], window[row, first], -1)
-            lost = ~over[row, first]
-            open_ = open_[lost]
-            places[open_] = window[lost, -1]
-        places[open_] = -1
+    def _runs(self, names: Names) -> Iterable[tuple[int, int]]:
+        """Where each run of equal numbers begins."""
+        table, last = self._table, -1
+        name_at, number_at, modulus = table.name_at, table.number_at, table.modulus
+        for start, name in enumerate(names):
+            place = name % modulus
+            found = number_at[place] if name_at[place] == name else table.number(name)
+            if found != last:
+                last = found
+                yield start, found
+
+    # ── many at a time ───────────────────────────────────────────────────────────────────────────
+
+    def _many_runs(self, names: Names) -> Iterable[tuple[int, int]]:
+        places = self._table.find(as_array(names))
+        numbers = np.where(places >= 0, self._table.numbers[places], np.uint32(NOBODY))
+        edges = np.flatnonzero(numbers[1:] != numbers[:-1])
+        starts = [0, *(edges + 1).tolist()]
+        return zip(starts, numbers[starts].tolist(), strict=True)
+
+    def _change(self, places: Places, what: int) -> None:
+        """The same change for blocks that are all different."""
+        before, inverse, counts = np.unique(self._table.numbers[places], return_inverse=True, return_counts=True)
+        after = np.empty(before.size, np.uint32)
+        for i, (old, blocks) in enumerate(zip(before.tolist(), counts.tolist(), strict=True)):
+            new = after[i] = self._sets.changed(old, what)
+            if new != old:
+                self._sets.moved(old, new, blocks)
+                if new == NOBODY:
+                    self._removals += blocks
+        self._table.numbers[places] = after[inverse]
+
+    def _place(self, names: Hashes) -> Places:
+        """Where each of these different names is; those that are new are given a place."""
+        self._make_room(names.size)
+        places = self._table.find(names)
+        missing = np.flatnonzero(places < 0)
+        try:
+            places[missing] = self._table.claim(names[missing])
+        except SegmentFull:
+            self._rebuild(2 * self.places)
+            return self._place(names)
         return places
 
-    def _place(self, names: Hashes, *, adding: bool) -> _Places:
-        """Where each of these different names is; those that are new are given a place, if wanted."""
-        places = self._find(names)
-        if adding and (missing := np.flatnonzero(places < 0)).size:
-            if self._used + missing.size > _FULL * self.places:
-                self._rebuild(self._places_for(len(self) + missing.size))
-                return self._place(names, adding=adding)
-            try:
-                places[missing] = self._claim(names[missing])
-            except _SegmentFull:
-                self._rebuild(2 * self.places)
-                return self._place(names, adding=adding)
-        return places
+    # ── order in the table ───────────────────────────────────────────────────────────────────────
 
-    def _claim(self, names: Hashes) -> _Places:
-        places = self._homes(names)
-        todo = np.arange(names.size)
-        for _ in range(_SEGMENT):
-            if not todo.size:
-                break
-            at = places[todo]
-            free = self._names[at] == _FREE
-            self._names[at[free]] = names[todo[free]]  # of two that want a place, the last gets it
-            todo = todo[self._names[at] != names[todo]]
-            places[todo] = _next(places[todo])
-        self._used += names.size - todo.size
-        if todo.size:
-            raise _SegmentFull
-        return places
-
-    def _homes(self, names: Hashes) -> _Places:
-        """Where the search for each name begins. Spread once more: names may come from anywhere."""
-        homes: _Places = ((names * _SPREAD) >> self._shift).astype(np.intp)
-        return homes
+    def _make_room(self, blocks: int) -> None:
+        if self._table.used + blocks > FULL * self.places:
+            self._rebuild(places_for(len(self) + blocks))
 
     def _sweep(self) -> None:
         """Put one segment in order: drop names that nobody holds, close up the rest."""
-        begin = self._sweep_next
-        self._sweep_next = (begin + _SEGMENT) % self.places
-        part = slice(begin, begin + _SEGMENT)
-        names, sets = self._names[part].copy(), self._set_of[part].copy()
-        used = names != _FREE
-        held = used & ~self._nobody(sets)
-        self._dropped(sets[used & ~held])
-        self._names[part] = _FREE
-        self._set_of[part] = NOBODY
-        self._used -= int(used.sum())
-        self._set_of[self._claim(names[held])] = sets[held]
+        table = self._table
+        begin = self._sweep_next % self.places
+        self._sweep_next = begin + SEGMENT
+        part = slice(begin, begin + SEGMENT)
+        names, numbers = table.names[part].copy(), table.numbers[part].copy()
+        used = names != FREE
+        held = used & ~self._nobody(numbers)
+        self._dropped(numbers[used & ~held])
+        table.names[part] = FREE
+        table.numbers[part] = NOBODY
+        table.used -= int(used.sum())
+        table.numbers[table.claim(names[held])] = numbers[held]
 
-    def _nobody(self, sets: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        numbers = np.unique(sets)
-        empty = [number for number in numbers.tolist() if self._sets.is_empty(number)]
-        return np.isin(sets, empty)
+    def _nobody(self, numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        if numbers.size > len(self._sets):
+            return self._sets.empty()[numbers]
+        return np.isin(numbers, [number for number in np.unique(numbers).tolist() if self._sets.is_empty(number)])
 
     def _rebuild(self, places: int) -> None:
         """The same blocks in a table that is at least so large."""
-        names, sets = self._names, self._set_of
-        held = (names != _FREE) & ~self._nobody(sets)
-        self._dropped(sets[(names != _FREE) & ~held])
+        names, numbers = self._table.names, self._table.numbers
+        held = (names != FREE) & ~self._nobody(numbers)
+        self._dropped(numbers[(names != FREE) & ~held])
         places = max(places, self.places)
         while True:
-            self._allocate(places)
+            self._table = PackedTable(places)
             try:
-                self._set_of[self._claim(names[held])] = sets[held]
-                return
-            except _SegmentFull:
+                self._table.numbers[self._table.claim(names[held])] = numbers[held]
+                break
+            except SegmentFull:
                 places *= 2
+        self._sweep_next = self._removals = 0
 
-    def _dropped(self, sets: NDArray[np.uint32]) -> None:
+    def _dropped(self, numbers: NDArray[np.uint32]) -> None:
         """Places with these numbers of sets are given up."""
-        numbers, counts = np.unique(sets, return_counts=True)
-        for number, blocks in zip(numbers.tolist(), counts.tolist(), strict=True):
+        for number, blocks in zip(*(each.tolist() for each in np.unique(numbers, return_counts=True)), strict=True):
             self._sets.moved(number, NOBODY, blocks)
-
-    def _allocate(self, places: int) -> None:
-        self._names: Hashes = np.zeros(places, np.uint64)
-        self._set_of = np.zeros(places, np.uint32)
-        self._shift = np.uint64(64 - (places.bit_length() - 1))
-        self._used = self._sweep_next = self._removals = 0
-
-    @staticmethod
-    def _places_for(blocks: int) -> int:
-        """A power of two in which so many blocks leave room to spare."""
-        places = _SEGMENT
-        while blocks > 0.6 * places:
-            places *= 2
-        return places
-
-
-def _code(worker: int, tier: Tier, stored: bool) -> int:
-    """A change's worker, tier and direction in one number."""
-    return worker << 3 | _TIER_CODES[tier] | stored
-
-
-def _next(places: _Places) -> _Places:
-    """The places after these, within their segments."""
-    following: _Places = (places & ~_INSIDE) | ((places + 1) & _INSIDE)
-    return following
-
-
-def _turns(which: _Places) -> Iterator[_Places | slice]:
-    """Positions such that no value of `which` comes twice in one turn, and each value's positions keep their order."""
-    order = np.argsort(which, kind="stable")
-    ordered = which[order]
-    first = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    lengths = np.diff(np.append(first, which.size))
-    if lengths.max() == 1:
-        yield slice(None)
-        return
-    turn_of = np.arange(which.size) - np.repeat(first, lengths)
-    for turn in range(int(lengths.max())):
-        yield order[turn_of == turn]

@@ -7,11 +7,9 @@ is stored, and what leaves the worker are our names. Pure state, one for each da
 from collections import Counter
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from tandem.core.kv_events import AllBlocksCleared, BlockRemoved, BlockStored, KvEvent, KvEventBatch
 from tandem.core.kv_updates import KvChange
-from tandem.kv.blocks import Hashes, block_hashes, chain_root, to_bytes
+from tandem.kv.blocks import Names, block_hashes, chain_root, to_bytes
 
 _TIERS = ("gpu", "host", "disk")
 _PART = 65_536
@@ -63,8 +61,8 @@ class BlockLedger:
         """Everything held, in parts that fit a message; at least one, which may be empty."""
         parts = []
         for tier in _TIERS:
-            names = np.array([self._names[h] for h in self._held[tier]], np.uint64)
-            parts += [[_stored(tier, names[i : i + _PART])] for i in range(0, names.size, _PART)]
+            names = [self._names[h] for h in self._held[tier]]
+            parts += [[_stored(tier, names[i : i + _PART])] for i in range(0, len(names), _PART)]
         return parts or [[]]
 
     def _change(self, event: KvEvent) -> KvChange | None:
@@ -78,16 +76,16 @@ class BlockLedger:
         names = self._named(event)
         if names is None:
             return None
-        self._names.update(zip(event.engine_block_hashes, names.tolist(), strict=True))
+        self._names.update(zip(event.engine_block_hashes, names, strict=True))
         self._held[event.tier].update(event.engine_block_hashes)
         return _stored(event.tier, names)
 
-    def _named(self, event: BlockStored) -> Hashes | None:
+    def _named(self, event: BlockStored) -> Names | None:
         hashes = event.engine_block_hashes
         if not event.token_ids:  # a slower tier that only repeats hashes
             known = [self._names[h] for h in hashes if h in self._names]
             if len(known) == len(hashes):
-                return np.array(known, np.uint64)
+                return known
             self.dropped["without_tokens"] += 1
             return None
         if event.block_size_tokens != self.block_size_tokens:
@@ -116,7 +114,7 @@ class BlockLedger:
         if not known:
             return None
         held.difference_update(known)
-        names = np.array([self._names[h] for h in known], np.uint64)
+        names = [self._names[h] for h in known]
         for engine_hash in known:
             if not any(engine_hash in blocks for blocks in self._held.values()):
                 del self._names[engine_hash]
@@ -129,5 +127,5 @@ class BlockLedger:
         return KvChange("cleared")
 
 
-def _stored(tier: str, names: Hashes) -> KvChange:
+def _stored(tier: str, names: Names) -> KvChange:
     return KvChange("stored", tier, to_bytes(names))  # type: ignore[arg-type]

@@ -54,6 +54,7 @@ class Prompt:
     token_ids: list[int]
     sequences: list[Sequence]
     cache_salt: str | None = None
+    lora_name: str | None = None
 
 
 class Generator:
@@ -228,6 +229,7 @@ class Generator:
             token_ids=prompt.token_ids,
             sequences=count,
             cache_salt=prompt.cache_salt,
+            lora_name=prompt.lora_name,
             session_id=origin.session_id,
         )
         choice = await self._asked(ask)

@@ -143,7 +143,7 @@ def to_generate(
             sequences.append(
                 _sequence(origin, model, request, prompt.token_ids, _seeded(sampling, i), index, engine_id, keep)
             )
-        made.append(Prompt(route_id, prompt.token_ids, sequences, request.cache_salt))
+        made.append(Prompt(route_id, prompt.token_ids, sequences, request.cache_salt, model.lora_name))
     return made
 
 
@@ -166,6 +166,7 @@ def _sequence(
             deadline=origin.deadline,
             priority=request.priority or 0,
             cache_salt=request.cache_salt,
+            lora_name=model.lora_name,
         ),
         SequenceText(
             index,

@@ -77,7 +77,13 @@ class Processor:
     def models(self) -> list[Model]:
         """What can be asked for."""
         return [
-            Model(id=model.name, created=model.created, root=model.path, max_model_len=model.max_model_len)
+            Model(
+                id=model.name,
+                created=model.created,
+                root=model.lora_path or model.path,
+                parent=model.parent,
+                max_model_len=model.max_model_len,
+            )
             for model in self._models.all()
         ]
 

@@ -35,7 +35,16 @@ class ServedModel:
     """Smallest of the workers that serve it now: any of them must be able to take what is accepted."""
     embeds: bool = False
     """It makes embeddings and writes no text."""
+    parent: str | None = None
+    """Of a LoRA adapter: the model below it, whose text side it has."""
+    lora_path: str | None = None
+    """Of a LoRA adapter: its folder, by its workers' word."""
     created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def lora_name(self) -> str | None:
+        """What a worker is asked to apply."""
+        return None if self.parent is None else self.name
 
 
 class ServedModels:
@@ -80,6 +89,7 @@ class ServedModels:
         limits: dict[str, int] = {}
         paths: dict[str, str] = {}
         embeds: dict[str, bool] = {}
+        adapters: dict[str, tuple[str, str]] = {}
         for card in cards:
             if card.model is not None and _decodes(card):
                 name = self._name_of(card)
@@ -87,12 +97,19 @@ class ServedModels:
                 limits[name] = min(limits.get(name, limit), limit)
                 embeds[name] = "embed" in card.endpoints
                 paths.setdefault(name, self._model_path or card.model.model_path)
+                for adapter, folder in (card.engine.adapters if card.engine else {}).items():
+                    adapters.setdefault(adapter, (name, folder))
         for name, path in paths.items():
             text = await self._text(path)
             if text is None:
                 continue
             known = self._models.get(name) or ServedModel(name, path, text, limits[name])
             self._models[name] = replace(known, path=path, text=text, max_model_len=limits[name], embeds=embeds[name])
+        for name, (parent, folder) in adapters.items():
+            if name not in paths and parent in self._models:
+                below = self._models[parent]
+                created = self._models[name].created if name in self._models else int(time.time())
+                self._models[name] = replace(below, name=name, parent=parent, lora_path=folder, created=created)
         async with self._changed:
             self._changed.notify_all()
         return all(path in self._texts for path in paths.values())
@@ -102,7 +119,7 @@ class ServedModels:
         return [self._models[name] for name in sorted(self._models)]
 
     def find(self, name: str | None) -> ServedModel:
-        """The model of that name, or the only one.
+        """The model of that name, or the only one that is no adapter.
 
         Raises:
             ModelNotFound: there is none of that name, or none was named and there are several.
@@ -111,8 +128,9 @@ class ServedModels:
         if not self._models:
             raise Unavailable(self.not_ready() or "no model is served yet")
         if name is None:
-            if len(self._models) == 1:
-                return next(iter(self._models.values()))
+            bases = [model for model in self._models.values() if model.parent is None]
+            if len(bases) == 1:
+                return bases[0]
             raise ModelNotFound("several models are served: name one", param="model")
         if name not in self._models:
             raise ModelNotFound(f"the model {name[:128]!r} does not exist", param="model")
@@ -126,7 +144,8 @@ class ServedModels:
             if card.model is not None
             and card.instance_id not in without
             and _decodes(card)
-            and self._name_of(card) == model.name
+            and self._name_of(card) == (model.parent or model.name)
+            and (model.parent is None or _has_adapter(card, model.name))
         ]
 
     async def candidates_later(self, model: ServedModel, *, without: set[str], timeout_s: float) -> list[InstanceCard]:
@@ -176,3 +195,7 @@ class ServedModels:
 
 def _decodes(card: InstanceCard) -> bool:
     return not card.roles or "decode" in card.roles
+
+
+def _has_adapter(card: InstanceCard, name: str) -> bool:
+    return card.engine is not None and name in card.engine.adapters

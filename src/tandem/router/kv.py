@@ -16,7 +16,7 @@ import msgspec
 
 from tandem.core.cards import InstanceCard
 from tandem.core.routing import RouteChoice, RouteRequest
-from tandem.kv.blocks import block_hashes, chain_root
+from tandem.kv.blocks import Names, block_hashes, chain_root
 from tandem.observe import metrics
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.kv_sync import PoolSync
@@ -29,34 +29,45 @@ _MOST_SESSIONS = 100_000
 """Sessions remembered; beyond, the one that was silent longest is forgotten."""
 
 
-@dataclass(slots=True)
 class _Side:
     """One component: its pool, made when its first worker says how large a block is."""
 
-    component: str
-    weights: KvWeights
-    pool: WorkerPool | None = None
-    model: str = ""
+    def __init__(self, component: str, weights: KvWeights) -> None:
+        self.component = component
+        self.pool: WorkerPool | None = None
+        self._weights = weights
+        self._model = ""
+        self._root = 0
+        self._prompt_blocks = metrics.ROUTER_PROMPT_BLOCKS.labels(component)
+        self._told = metrics.ROUTER_OVERLAP_BLOCKS.labels(component, "told")
+        self._predicted = metrics.ROUTER_OVERLAP_BLOCKS.labels(component, "predicted")
 
     def pool_of(self, card: InstanceCard) -> WorkerPool | None:
         if card.engine is None:
             return None
         if self.pool is None:
-            self.pool = WorkerPool(kv_rule(self.weights), card.engine.block_size_tokens)
-            self.model = card.model.served_model_name if card.model else ""
+            self.pool = WorkerPool(kv_rule(self._weights), card.engine.block_size_tokens)
+            self._model = card.model.served_model_name if card.model else ""
+            self._root = chain_root(self._model)
         return self.pool if card.engine.block_size_tokens == self.pool.block_size_tokens else None
 
-    def decide(self, request: RouteRequest, draw: float, **about: object) -> Decision | None:
+    def naming(self, request: RouteRequest) -> tuple[int, int]:
+        """Block size in tokens and root: what a prompt's names depend on. (0, 0) while nobody is known."""
+        if self.pool is None:
+            return 0, 0
+        root, salt, lora = self._root, request.cache_salt, request.lora_name
+        if salt is not None or lora is not None:
+            root = chain_root(self._model, lora_name=lora, cache_salt=salt)
+        return self.pool.block_size_tokens, root
+
+    def decide(self, request: RouteRequest, names: Names, draw: float, **about: object) -> Decision | None:
         """A choice, counted; None while nobody is known."""
         if self.pool is None or not request.candidates:
             return None
-        root = chain_root(self.model, cache_salt=request.cache_salt)
-        names = block_hashes(request.token_ids, self.pool.block_size_tokens, root)
         decision = self.pool.choose(request, names, now=time.monotonic(), draw=draw, **about)  # type: ignore[arg-type]
-        metrics.ROUTER_PROMPT_BLOCKS.labels(self.component).inc(decision.prompt_blocks)
-        told, predicted = decision.found_blocks, decision.predicted_blocks - decision.found_blocks
-        metrics.ROUTER_OVERLAP_BLOCKS.labels(self.component, "told").inc(told)
-        metrics.ROUTER_OVERLAP_BLOCKS.labels(self.component, "predicted").inc(predicted)
+        self._prompt_blocks.inc(decision.prompt_blocks)
+        self._told.inc(decision.found_blocks)
+        self._predicted.inc(decision.predicted_blocks - decision.found_blocks)
         return decision
 
 
@@ -96,6 +107,7 @@ class KvRouter:
         )
         self._runtime = runtime
         self._draw = draw
+        self._seconds = metrics.ROUTER_DECISION_SECONDS.labels()
         self._affinity = settings.session_affinity
         self._sessions = _Sessions(settings.session_ttl_s)
         self._decode = _Side(component, weights)
@@ -120,17 +132,26 @@ class KvRouter:
     async def choose(self, request: RouteRequest) -> RouteChoice:
         """See `ports.Router`."""
         begun = time.perf_counter()
-        lives = [card.instance_id for card in self._runtime.instances(self._prefill.component).all()]
-        apart = [i for i in lives if i not in request.candidates]
+        lives = self._runtime.instances(self._prefill.component).all()
+        apart = [card.instance_id for card in lives if card.instance_id not in request.candidates]
+        naming = self._decode.naming(request)
+        names = _names(request, naming)
         hint = None
         if apart:  # prompts are computed there: prefill queues are theirs
-            found = self._prefill.decide(msgspec.structs.replace(request, candidates=apart), self._draw(), active=False)
+            other = self._prefill.naming(request)
+            found = self._prefill.decide(
+                msgspec.structs.replace(request, candidates=apart),
+                names if other == naming else _names(request, other),
+                self._draw(),
+                active=False,
+            )
             hint = None if found is None else found.choice.instance_id
         session = None
         if self._affinity != "off" and request.session_id is not None:
             session = self._sessions.find(request.session_id, begun)
         decision = self._decode.decide(
             request,
+            names,
             self._draw(),
             session=session,
             session_is_hard=self._affinity == "hard",
@@ -139,11 +160,11 @@ class KvRouter:
         if decision is None:  # nobody has registered with an engine: any of those offered
             choice = RouteChoice(instance_id=min(request.candidates), rule="kv", reason="nothing_known")
         else:
-            choice = msgspec.structs.replace(decision.choice, prefill_hint=hint)
+            choice = decision.choice if hint is None else msgspec.structs.replace(decision.choice, prefill_hint=hint)
         if request.session_id is not None and self._affinity != "off":
             self._sessions.note(request.session_id, choice.instance_id, begun)
         metrics.ROUTER_CHOICES.labels(choice.rule, choice.reason).inc()
-        metrics.ROUTER_DECISION_SECONDS.observe(time.perf_counter() - begun)
+        self._seconds.observe(time.perf_counter() - begun)
         return choice
 
     def prefilled(self, request_id: str) -> None:
@@ -165,3 +186,9 @@ class KvRouter:
                 if side.pool is not None:
                     metrics.ROUTER_INDEX_BLOCKS.labels(side.component).set(len(side.pool.index))
                     metrics.ROUTER_INDEX_BYTES.labels(side.component).set(side.pool.index.table_bytes)
+
+
+def _names(request: RouteRequest, naming: tuple[int, int]) -> Names:
+    """A prompt's blocks, by block size and root."""
+    size, root = naming
+    return block_hashes(request.token_ids, size, root) if size else ()

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from tandem.core.routing import CandidateScore, RouteChoice
 from tandem.router.ports import Ask, Candidate, Rule
-from tandem.router.rules import round_robin
 
 RULE = "kv"
 _EQUAL = 0.01
@@ -40,23 +39,18 @@ class KvWeights:
     """So is one whose KV cache is in use beyond this share: a new sequence would wait for blocks."""
 
 
-def uncached_tokens(candidate: Candidate, prompt_tokens: int, weights: KvWeights) -> float:
-    """Prompt tokens to compute at a candidate, with credit for slower tiers."""
-    cached = (
-        candidate.gpu_tokens
-        + weights.host_credit * (candidate.host_tokens - candidate.gpu_tokens)
-        + weights.disk_credit * (candidate.disk_tokens - candidate.host_tokens)
-    )
-    return max(0.0, prompt_tokens - cached)
-
-
 def cost_s(candidate: Candidate, ask: Ask, weights: KvWeights) -> float:
     """What the prompt would cost there, to it and to those after it. Seconds."""
-    tokens = uncached_tokens(candidate, len(ask.request.token_ids), weights)
-    copied = min(tokens, max(0, ask.shared_tokens - candidate.gpu_tokens))
-    crowd = 1 + max(0.0, ask.sharers - weights.sharers_per_copy)
-    computing = (tokens - copied + copied / crowd) / candidate.tokens_per_s
-    return candidate.wait_s + weights.overlap_weight * computing + weights.decode_weight_s * candidate.active
+    gpu = candidate.gpu_tokens
+    tokens = float(len(ask.request.token_ids) - gpu)
+    if candidate.disk_tokens != gpu:  # slower tiers count in part
+        host = candidate.host_tokens
+        tokens -= weights.host_credit * (host - gpu) + weights.disk_credit * (candidate.disk_tokens - host)
+    if ask.shared_tokens > gpu and ask.sharers > weights.sharers_per_copy:
+        copied = min(tokens, ask.shared_tokens - gpu)
+        tokens += copied / (1 + ask.sharers - weights.sharers_per_copy) - copied
+    computing_s = tokens / candidate.tokens_per_s
+    return candidate.wait_s + weights.overlap_weight * computing_s + weights.decode_weight_s * candidate.active
 
 
 def busy(candidate: Candidate, weights: KvWeights) -> bool:
@@ -75,8 +69,9 @@ def kv_rule(weights: KvWeights) -> Rule:
 
 
 def _choice(candidates: Sequence[Candidate], ask: Ask, weights: KvWeights) -> RouteChoice:
-    costs = {c.target: cost_s(c, ask, weights) for c in candidates}
-    chosen, reason = _chosen(candidates, costs, ask, weights)
+    costs = [cost_s(c, ask, weights) for c in candidates]
+    at, reason = _chosen(candidates, costs, ask, weights)
+    chosen = candidates[at]
     return RouteChoice(
         instance_id=chosen.instance_id,
         dp_rank=chosen.dp_rank,
@@ -84,50 +79,53 @@ def _choice(candidates: Sequence[Candidate], ask: Ask, weights: KvWeights) -> Ro
         reason=reason,
         cached_tokens=chosen.gpu_tokens,
         scores=[
-            CandidateScore(c.instance_id, c.dp_rank, round(costs[c.target], 4), c.gpu_tokens, round(c.wait_s, 4))
-            for c in candidates
+            CandidateScore(c.instance_id, c.dp_rank, cost, c.gpu_tokens, c.wait_s)
+            for c, cost in zip(candidates, costs, strict=True)
         ],
     )
 
 
-def _chosen(
-    candidates: Sequence[Candidate], costs: dict[tuple[str, int | None], float], ask: Ask, weights: KvWeights
-) -> tuple[Candidate, str]:
+def _chosen(candidates: Sequence[Candidate], costs: list[float], ask: Ask, weights: KvWeights) -> tuple[int, str]:
+    """Whose turn it is, by its place among the candidates, and why."""
     if len(candidates) == 1:
-        return candidates[0], "only_one"
-    free = [c for c in candidates if not busy(c, weights)]
+        return 0, "only_one"
+    everybody = range(len(candidates))
+    free = [i for i in everybody if not busy(candidates[i], weights)]
     if ask.session is not None:
-        there = [c for c in (candidates if ask.session_is_hard else free) if c.instance_id == ask.session]
+        there = [i for i in (everybody if ask.session_is_hard else free) if candidates[i].instance_id == ask.session]
         if there:
-            return min(there, key=lambda c: costs[c.target]), "session"
-    offered = free or candidates
+            return min(there, key=costs.__getitem__), "session"
+    offered = free or everybody
     if weights.temperature > 0:
         chosen = _drawn(offered, costs, ask.draw, weights.temperature)
     else:
-        limit = min(costs[c.target] for c in offered)
-        limit += _EQUAL * len(ask.request.token_ids) / max(c.tokens_per_s for c in offered)
-        equals = [c for c in offered if costs[c.target] <= limit]
-        most = max(c.gpu_tokens for c in equals)
-        turn = round_robin([c for c in equals if c.gpu_tokens == most], ask)
-        chosen = next(c for c in equals if c.instance_id == turn.instance_id and c.gpu_tokens == most)
+        limit = min([costs[i] for i in offered])
+        limit += _EQUAL * len(ask.request.token_ids) / max([candidates[i].tokens_per_s for i in offered])
+        equals = [i for i in offered if costs[i] <= limit]
+        most = max([candidates[i].gpu_tokens for i in equals])
+        chosen = _turn([i for i in equals if candidates[i].gpu_tokens == most], candidates, ask.last)
     if not free:
         return chosen, "all_busy"
-    best = max(c.gpu_tokens for c in candidates)
+    best = max([c.gpu_tokens for c in candidates])
     if not best:
         return chosen, "load"
-    return chosen, "overlap" if chosen.gpu_tokens == best else "less_busy"
+    return chosen, "overlap" if candidates[chosen].gpu_tokens == best else "less_busy"
 
 
-def _drawn(
-    offered: Sequence[Candidate], costs: dict[tuple[str, int | None], float], draw: float, temperature: float
-) -> Candidate:
+def _turn(equals: Sequence[int], candidates: Sequence[Candidate], last: str | None) -> int:
+    """The next one after the last in the order of ids."""
+    following = (i for i in equals if last is None or candidates[i].instance_id > last)
+    return next(following, equals[0])
+
+
+def _drawn(offered: Sequence[int], costs: list[float], draw: float, temperature: float) -> int:
     """One of them by chance, the cheaper the likelier: by softmax over costs in units of their spread."""
-    least, most = min(costs[c.target] for c in offered), max(costs[c.target] for c in offered)
+    least, most = min(costs[i] for i in offered), max(costs[i] for i in offered)
     spread = (most - least) or 1.0
-    shares = [math.exp(-(costs[c.target] - least) / spread / temperature) for c in offered]
+    shares = [math.exp(-(costs[i] - least) / spread / temperature) for i in offered]
     point = draw * sum(shares)
-    for candidate, share in zip(offered, shares, strict=True):
+    for i, share in zip(offered, shares, strict=True):
         point -= share
         if point < 0:
-            return candidate
+            return i
     return offered[-1]

@@ -28,7 +28,6 @@ from tandem.core.load import LoadReport, load_subject
 from tandem.errors import ServingError
 from tandem.kv.blocks import are_names
 from tandem.kv.feed import Feed
-from tandem.kv.index import Change
 from tandem.observe import metrics
 from tandem.router.pool import Target, WorkerPool
 from tandem.runtime.ports import Runtime
@@ -154,15 +153,11 @@ class PoolSync:
 
     def _apply(self, target: Target, changes: Sequence[KvChange]) -> None:
         pool = self._pool
-        number = None if pool is None else pool.number(target)
-        if pool is None or number is None:
+        if pool is None:
             return
         for change in changes:
-            if change.kind == "cleared":
-                pool.forget(target)
-                continue
             if are_names(change.names):
-                pool.apply(Change(number, change.tier, change.names, change.kind == "stored"))
+                pool.told(target, change)
             else:
                 metrics.ROUTER_KV_UPDATES.labels("garbage").inc()
 
@@ -234,7 +229,6 @@ class PoolSync:
             await asyncio.sleep(SHARE_EVERY_S)
             if self._pool is None:
                 continue
-            self._pool.flush()
             waits = [(*target, wait_s) for target, wait_s in self._pool.waits(time.monotonic()).items()]
             if waits or said:
                 load = RouterLoad(router_id=self._router_id, waits=waits)

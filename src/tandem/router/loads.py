@@ -54,16 +54,18 @@ class LoadView:
 
     def candidate(self, instance_id: str, now: float) -> Candidate:
         """An instance as a rule sees it."""
+        active, waiting, kv_used = self.glance(instance_id, now)
+        return Candidate(instance_id=instance_id, active=active, waiting_prefill_tokens=waiting, kv_used=kv_used)
+
+    def glance(self, instance_id: str, now: float) -> tuple[float, int, float]:
+        """Its sequences, waiting prompt tokens and share of KV blocks in use."""
         known = self._known.get(instance_id)
         if known is None:
-            return Candidate(instance_id=instance_id)
+            return 0.0, 0, 0.0
         report = known.report
         if report is None or now - known.heard_at > self.stale_after_s:
-            return Candidate(instance_id=instance_id, active=known.in_flight)
-        return Candidate(
-            instance_id=instance_id,
-            # Never less than what we know to be there: a report may be from before our last send.
-            active=max(known.in_flight, report.running + report.waiting + known.since_report),
-            waiting_prefill_tokens=report.waiting_prefill_tokens,
-            kv_used=report.kv_blocks_used / report.kv_blocks_total if report.kv_blocks_total else 0.0,
-        )
+            return known.in_flight, 0, 0.0
+        # Never less than what we know to be there: a report may be from before our last send.
+        active = max(known.in_flight, report.running + report.waiting + known.since_report)
+        used = report.kv_blocks_used / report.kv_blocks_total if report.kv_blocks_total else 0.0
+        return active, report.waiting_prefill_tokens, used

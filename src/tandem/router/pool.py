@@ -1,26 +1,25 @@
 """What a router knows of one component's workers, and its choice among them. Pure state: no socket, no clock.
 
-    tell what happened:  join, leave · apply (blocks) · heard (load) · prefilled, finished
+    tell what happened:  join, leave · told (blocks) · heard (load) · prefilled, finished
     ask:                 choose
 
 A target is an instance, or one data-parallel rank of it; inside it is a small number, for the block index.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from tandem.core.kv_updates import KvChange
 from tandem.core.load import LoadReport
 from tandem.core.routing import RouteChoice, RouteRequest
-from tandem.kv.blocks import Hashes, to_bytes
-from tandem.kv.index import BlockIndex, Change, Matches
+from tandem.kv.blocks import Names
+from tandem.kv.index import BlockIndex, Overlap
 from tandem.router.loads import LoadView
 from tandem.router.ports import Ask, Candidate, Rule
-from tandem.router.predictions import Predictions
+from tandem.router.predictions import Expected, Predictions, marks_of
 from tandem.router.prefills import DEFAULT_TOKENS_PER_S, PrefillQueue
-
-_PENDING_BYTES = 8 * 4096
-"""Names of changed blocks that wait for the next choice at most: the index takes them faster together."""
 
 Target = tuple[str, int | None]
 """Instance id and data-parallel rank; None where there is only one."""
@@ -50,12 +49,17 @@ class _Worker:
 @dataclass(slots=True)
 class _Open:
     target: Target
-    names: Hashes
+    marks: list[int]
     sequences: int
+    expected: Expected | None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+_Held = tuple[int, int, int, int]
+"""Leading blocks of a prompt at one worker: by its own word on its GPU, with those that we sent there, with those in
+its host's memory, with its disk's."""
+
+
+class Decision(NamedTuple):
     """A choice, and what it rests on."""
 
     choice: RouteChoice
@@ -83,9 +87,10 @@ class WorkerPool:
         self._last: str | None = None
         self._elsewhere: dict[Target, float] = {}
         self._sharing: Counter[int] = Counter()
-        """Open requests by the names of some of their blocks: see `_marks`."""
-        self._pending: list[Change] = []
-        self._pending_bytes = 0
+        """Open requests by the names of some of their blocks: see `marks_of`."""
+        self._slower_tiers = False
+        """Whether anybody ever told of blocks on its host or disk."""
+        self._order: list[tuple[Target, _Worker]] | None = []
 
     # ── what happened ────────────────────────────────────────────────────────────────────────────
 
@@ -105,40 +110,39 @@ class WorkerPool:
             return
         number = self._free.pop() if self._free else len(self._workers)
         self._workers[target] = _Worker(number, tells, Predictions(None if tells else capacity_blocks))
+        self._order = None
 
     def leave(self, target: Target) -> None:
         """A worker is gone with all it held."""
         gone = self._workers.pop(target, None)
         if gone is not None:
-            self.flush()
             self.index.forget(gone.number)
             self._free.append(gone.number)
+            self._order = None
 
     def number(self, target: Target) -> int | None:
         """How the block index calls a target."""
         worker = self._workers.get(target)
         return None if worker is None else worker.number
 
-    def apply(self, change: Change) -> None:
-        """A worker's tier changed. Carried out with others at the next choice, or when many have come together."""
-        if not change.names:
+    def told(self, target: Target, change: KvChange) -> None:
+        """A worker's tier changed."""
+        worker = self._workers.get(target)
+        if worker is None:
             return
-        self._pending.append(change)
-        self._pending_bytes += len(change.names)
-        if self._pending_bytes > _PENDING_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Carry out what is pending."""
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        self.index.apply(pending)
+        if change.kind == "stored":
+            self._slower_tiers |= change.tier != "gpu"
+            self.index.store(worker.number, change.tier, change.names)
+        elif change.kind == "removed":
+            self.index.remove(worker.number, change.tier, change.names)
+        else:
+            self.index.forget(worker.number)
 
     def forget(self, target: Target) -> None:
         """A worker's own word is worth nothing any more: all of its blocks are unknown, but for our predictions."""
         worker = self._workers.get(target)
         if worker is not None:
-            self.flush()
-            self.index.forget(worker.number, "gpu", "host", "disk")
+            self.index.forget(worker.number)
 
     def heard(self, report: LoadReport, now: float) -> None:
         """An instance said how busy it is."""
@@ -161,8 +165,7 @@ class WorkerPool:
         if request is None or worker is None:
             return
         worker.queue.first_token(request_id, now)
-        if worker.tells:
-            worker.predictions.shorten(request.names, now + self._times.settle_s)
+        self._settle(worker, request, now)
 
     def finished(self, request_id: str, now: float) -> None:
         """It left its worker, in whatever way. Safe to repeat."""
@@ -170,22 +173,21 @@ class WorkerPool:
         if request is None:
             return
         self.loads.over(request.target[0], request.sequences)
-        for mark in _marks(request.names):
+        for mark in request.marks:
             self._sharing[mark] -= 1
             if not self._sharing[mark]:
                 del self._sharing[mark]
         worker = self._workers.get(request.target)
         if worker is not None:
             worker.queue.left(request_id, now)
-            if worker.tells:
-                worker.predictions.shorten(request.names, now + self._times.settle_s)
+            self._settle(worker, request, now)
 
     # ── the choice ───────────────────────────────────────────────────────────────────────────────
 
     def choose(
         self,
         request: RouteRequest,
-        names: Hashes,
+        names: Names,
         *,
         now: float,
         draw: float,
@@ -202,95 +204,124 @@ class WorkerPool:
             active: whether sequences stay at the worker after their first token.
             computes: whether it computes the prompt itself: else the prompt is not added to its prefill queue.
         """
-        self._expire(now)
-        self.flush()
         self.finished(request.request_id, now)
-        matches = self.index.matches(names)
-        offered = set(request.candidates)
-        targets = sorted((t for t in self._workers if t[0] in offered), key=lambda t: (t[0], t[1] or 0))
-        usual = self._usual_speed()
         prompt = len(request.token_ids)
-        candidates = [self._candidate(t, matches, prompt, usual, now) for t in targets]
-        known = {target[0] for target in targets}
-        candidates += [self.loads.candidate(i, now) for i in sorted(offered - known)]
+        offered = set(request.candidates)
+        matches = self.index.matches(names)
+        usual = self._usual_speed()
+        marks = marks_of(names)
+        candidates, held = [], {}
+        for target, worker in self._in_order():
+            if target[0] in offered:
+                held[target] = found = self._held(worker, names, marks, matches.of(worker.number), now)
+                candidates.append(self._candidate(target, worker, found, prompt, usual, now))
+        offered.difference_update([target[0] for target in held])  # nobody has described the rest
+        candidates += [self.loads.candidate(i, now) for i in sorted(offered)]
+        longest = max([on_disk for *_, on_disk in held.values()], default=0)
         ask = Ask(
             request=request,
             last=self._last,
             draw=draw,
             now=now,
-            shared_tokens=min(matches.longest * self.block_size_tokens, max(0, prompt - 1)),
-            sharers=self._sharers(names, matches),
+            shared_tokens=self._tokens(longest, prompt),
+            sharers=self._sharers(marks, longest, held.values()),
             session=session,
             session_is_hard=session_is_hard,
         )
         choice = self._rule(candidates, ask)
         self._last = choice.instance_id
         target = (choice.instance_id, choice.dp_rank)
-        worker = self._workers.get(target)
-        found = matches.of(worker.number) if worker is not None else Matches().of(0)
-        self._open[request.request_id] = _Open(target, names, request.sequences)
-        self._sharing.update(_marks(names))
+        (told, predicted, *_), expected = held.get(target, (0, 0, 0, 0)), None
         if active:
             self.loads.sent(choice.instance_id, request.sequences)
-        if worker is not None:
-            cached = min(found.predicted * self.block_size_tokens, max(0, prompt - 1))
+        chosen = self._workers.get(target)
+        if chosen is not None:
             if computes:
-                worker.queue.sent(request.request_id, prompt - cached, now)
-            self._expect(worker, names, now)
-        return Decision(choice, names.size, found.gpu, found.predicted, matches.longest)
+                chosen.queue.sent(request.request_id, prompt - self._tokens(predicted, prompt), now)
+            if chosen.tells:  # what it has told of needs no prediction
+                until = now + self._times.eventful_s
+                expected = chosen.predictions.add(names, marks, until, begin=told)
+            else:
+                chosen.predictions.add(names, marks, now + self._times.eventless_s)
+        self._open[request.request_id] = _Open(target, marks, request.sequences if active else 0, expected)
+        self._sharing.update(marks)
+        return Decision(choice, len(names), told, predicted, longest)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    def _candidate(self, target: Target, matches: Matches, prompt: int, usual: float, now: float) -> Candidate:
-        worker = self._workers[target]
-        load = self.loads.candidate(target[0], now)
-        overlap = matches.of(worker.number)
-        speed = worker.queue.speed(usual)
-        gpu, host, disk = (
-            min(blocks * self.block_size_tokens, max(0, prompt - 1))
-            for blocks in (overlap.predicted, overlap.host, overlap.disk)
-        )
+    def _in_order(self) -> list[tuple[Target, _Worker]]:
+        """Targets in the order in which a rule wants them."""
+        if self._order is None:
+            self._order = sorted(self._workers.items(), key=lambda each: (each[0][0], each[0][1] or 0))
+        return self._order
+
+    def _held(self, worker: _Worker, names: Names, marks: list[int], told: Overlap, now: float) -> _Held:
+        gpu, host, disk = told
+        predicted = worker.predictions.run(names, marks, gpu, now)
+        if predicted != gpu:
+            predicted = self._reach(worker, names, marks, predicted, 1, now)
+        if not self._slower_tiers:
+            return gpu, predicted, predicted, predicted
+        host = self._reach(worker, names, marks, max(host, predicted), 2, now)
+        return gpu, predicted, host, self._reach(worker, names, marks, max(disk, host), 3, now)
+
+    def _reach(self, worker: _Worker, names: Names, marks: list[int], begin: int, tiers: int, now: float) -> int:
+        """Where the blocks end, from `begin` on, that a worker holds in the first so many tiers or that we expect."""
+        at, bit, told = begin, 1 << worker.number, self.index.holders
+        while True:
+            end = at
+            while end < len(names) and any(mask & bit for mask in told(names[end])[:tiers]):
+                end += 1
+            end = worker.predictions.run(names, marks, end, now)
+            if end == at:
+                return at
+            at = end
+
+    def _candidate(
+        self, target: Target, worker: _Worker, held: _Held, prompt: int, usual: float, now: float
+    ) -> Candidate:
+        instance_id, dp_rank = target
+        active, waiting, kv_used = self.loads.glance(instance_id, now)
+        queue = worker.queue
+        speed = queue.speed(usual)
+        wait_s = queue.wait_s(now, speed) if queue.tokens else 0.0
+        if self._elsewhere:
+            wait_s += self._elsewhere.get(target, 0.0)
+        _, predicted, in_host, on_disk = held
+        gpu = host = disk = self._tokens(predicted, prompt)
+        if on_disk != predicted:
+            host, disk = self._tokens(in_host, prompt), self._tokens(on_disk, prompt)
         return Candidate(
-            instance_id=target[0],
-            active=load.active,
-            waiting_prefill_tokens=load.waiting_prefill_tokens,
-            kv_used=load.kv_used,
-            dp_rank=target[1],
+            instance_id=instance_id,
+            active=active,
+            waiting_prefill_tokens=waiting,
+            kv_used=kv_used,
+            dp_rank=dp_rank,
             gpu_tokens=gpu,
             host_tokens=host,
             disk_tokens=disk,
-            wait_s=worker.queue.wait_s(now, speed) + self._elsewhere.get(target, 0.0),
+            wait_s=wait_s,
             tokens_per_s=speed,
         )
 
-    def _sharers(self, names: Hashes, matches: Matches) -> float:
+    def _tokens(self, blocks: int, prompt: int) -> int:
+        """Prompt tokens that need not be computed for so many blocks: the last one always is."""
+        tokens = blocks * self.block_size_tokens
+        return tokens if tokens < prompt else max(0, prompt - 1)
+
+    def _sharers(self, marks: list[int], longest: int, held: Iterable[_Held]) -> float:
         """Open requests that begin with the longest known part of a prompt, per worker that holds it."""
-        if not matches.longest:
+        if not longest:
             return 0.0
-        mark = int(names[_last_mark(matches.longest)])
-        return self._sharing.get(mark, 0) / matches.holders
+        sharing = self._sharing.get(marks[longest.bit_length() - 1], 0)
+        return sharing / sum(on_disk == longest for *_, on_disk in held)
+
+    def _settle(self, worker: _Worker, request: _Open, now: float) -> None:
+        """The worker is about to say what it holds of a prompt."""
+        if request.expected is not None:
+            worker.predictions.shorten(request.expected, now + self._times.settle_s)
 
     def _usual_speed(self) -> float:
         """What a worker that was not seen working is taken for: the average of the others."""
         seen = [speed for w in self._workers.values() if (speed := w.queue.speed(0.0))]
         return sum(seen) / len(seen) if seen else DEFAULT_TOKENS_PER_S
-
-    def _expect(self, worker: _Worker, names: Hashes, now: float) -> None:
-        lasts_s = self._times.eventful_s if worker.tells else self._times.eventless_s
-        forgotten = worker.predictions.add(names, now + lasts_s)
-        self.apply(Change(worker.number, "predicted", to_bytes(names), stored=True))
-        self.apply(Change(worker.number, "predicted", to_bytes(forgotten), stored=False))
-
-    def _expire(self, now: float) -> None:
-        for worker in self._workers.values():
-            self.apply(Change(worker.number, "predicted", to_bytes(worker.predictions.expired(now)), stored=False))
-
-
-def _marks(names: Hashes) -> list[int]:
-    """Names of the first, second, fourth, eighth … block: enough to tell how many share a prefix, at little cost."""
-    return [int(names[(1 << i) - 1]) for i in range(names.size.bit_length())]
-
-
-def _last_mark(blocks: int) -> int:
-    """Where the last mark within so many leading blocks is."""
-    return (1 << blocks.bit_length() - 1) - 1

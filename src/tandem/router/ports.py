@@ -1,14 +1,14 @@
 """What a processor calls, and what a rule is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from tandem.core.routing import RouteChoice, RouteRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An instance that may be chosen, and what is known of it."""
 
     instance_id: str
@@ -36,8 +36,7 @@ class Candidate:
         return self.instance_id, self.dp_rank
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One choice to be made. Everything that a rule may use is here."""
 
     request: RouteRequest

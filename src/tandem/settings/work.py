@@ -34,6 +34,10 @@ class WorkerSettings:
     """How long the engine keeps KV that nobody reads. Seconds; our own deadline is half of it, since reading later
     may read another prompt's blocks."""
 
+    lora_modules: tuple[str, ...] = ()
+    """LoRA adapters, `NAME=FOLDER` each: requests choose one by its name as their `model`. Prefill and decode workers
+    need the same ones under the same paths. `max-lora-rank` and `max-loras` are the engine's."""
+
     seed: int = 0
     """Seed of the engine."""
 
@@ -45,6 +49,10 @@ class WorkerSettings:
         faults = []
         if not self.model:
             faults.append("model is not set")
+        for module in self.lora_modules:
+            name, _, folder = module.partition("=")
+            if not name or not folder:
+                faults.append(f"lora-modules has {module!r}: write NAME=FOLDER")
         if self.handoff_lease_s <= 0:
             faults.append("handoff-lease-s must be positive")
         return faults

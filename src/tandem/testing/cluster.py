@@ -77,7 +77,12 @@ class Cluster:
     """A running cluster; `client` is a connection of its own, like a processor's."""
 
     def __init__(
-        self, hub: EmbeddedHub, client: ConnectedRuntime, disagg: DisaggSettings, keys: dict[str, Any]
+        self,
+        hub: EmbeddedHub,
+        client: ConnectedRuntime,
+        disagg: DisaggSettings,
+        keys: dict[str, Any],
+        adapters: dict[str, str],
     ) -> None:
         self.hub = hub
         self.client = client
@@ -85,6 +90,7 @@ class Cluster:
         self.decode: list[Node] = []
         self._disagg = disagg
         self._keys = keys
+        self._adapters = adapters
 
     async def join(self, *roles: Role, disagg: DisaggSettings | None = None, **engine_args: Any) -> Node:
         """Start one more worker."""
@@ -94,6 +100,7 @@ class Cluster:
                 served_model_name="model",
                 roles=roles,
                 engine_args={**QUICK, **self._keys, **engine_args},
+                adapters=self._adapters,
             )
         )
         worker = EngineWorker(
@@ -155,14 +162,18 @@ class Cluster:
 
 @asynccontextmanager
 async def a_cluster(
-    *, prefill: int = 1, decode: int = 1, disagg: DisaggSettings | None = None, **engine_args: Any
+    *,
+    prefill: int = 1,
+    decode: int = 1,
+    disagg: DisaggSettings | None = None,
+    adapters: dict[str, str] | None = None,
+    **engine_args: Any,
 ) -> AsyncIterator[Cluster]:
     """A cluster whose every prompt goes remote, unless `disagg` says otherwise."""
     hub = EmbeddedHub()
     client = await connect(PlaneSettings(namespace="test", hub=hub))
-    cluster = Cluster(
-        hub, client, disagg or DisaggSettings(remote_prefill=True, ack_wait_s=1.0, steal_after_s=0.1), engine_args
-    )
+    disagg = disagg or DisaggSettings(remote_prefill=True, ack_wait_s=1.0, steal_after_s=0.1)
+    cluster = Cluster(hub, client, disagg, engine_args, adapters or {})
     try:
         for _ in range(prefill):
             await cluster.join("prefill")

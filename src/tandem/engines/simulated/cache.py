@@ -66,14 +66,27 @@ class BlockCache:
             self._events.append(BlockRemoved(engine_block_hashes=removed))
         return taken
 
-    def seal(self, block: int, key: int, *, parent: int | None, token_ids: list[int], cache_salt: str | None) -> None:
+    def seal(
+        self,
+        block: int,
+        key: int,
+        *,
+        parent: int | None,
+        token_ids: list[int],
+        cache_salt: str | None,
+        lora_name: str | None = None,
+    ) -> None:
         """A block we hold is full: others may hit it from now on. A second block of the same key stays private."""
         if not self.reuse or key in self._by_key or self._key[block] is not None:
             return
         self._key[block] = key
         self._by_key[key] = block
         last = self._events[-1] if self._events else None
-        if isinstance(last, BlockStored) and parent == last.engine_block_hashes[-1] and last.cache_salt == cache_salt:
+        if (
+            isinstance(last, BlockStored)
+            and parent == last.engine_block_hashes[-1]
+            and (last.cache_salt, last.lora_name) == (cache_salt, lora_name)
+        ):
             last.engine_block_hashes.append(key)
             last.token_ids.extend(token_ids)
             return
@@ -84,6 +97,7 @@ class BlockCache:
                 token_ids=list(token_ids),
                 block_size_tokens=self.block_size_tokens,
                 cache_salt=cache_salt,
+                lora_name=lora_name,
             )
         )
 

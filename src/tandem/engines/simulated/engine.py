@@ -113,6 +113,7 @@ class SimulatedEngine:
             max_num_batched_tokens=self._args.max_num_batched_tokens,
             dtype="none",
             side_channel=self._channel.address,
+            adapters=self._spec.adapters,
             kv_layout=f"simulated/{self._block_bytes}",
         )
         self._steps = asyncio.create_task(self._step_for_ever(), name=f"simulated-engine-{engine_id[:8]}")
@@ -227,6 +228,8 @@ class SimulatedEngine:
             raise ContextTooLong(
                 f"the prompt has {count} tokens; the model takes {self._max_model_len}, output included", param="prompt"
             )
+        if request.lora_name is not None and request.lora_name not in self._spec.adapters:
+            raise RequestError(f"the adapter {request.lora_name[:128]!r} is not loaded here", param="model")
         if (grammar := request.sampling.grammar) is not None:
             message = "a simulated engine writes words without sense and in no form"
             raise RequestError(message, param=grammar.field or None)

@@ -169,7 +169,7 @@ class Scheduler:
 
     def cached_tokens(self, token_ids: list[int]) -> int:
         """Leading tokens that a prompt would find in the cache."""
-        return len(self.cache.hits(self._prefix_keys(token_ids, None))) * self.cache.block_size_tokens
+        return len(self.cache.hits(self._prefix_keys(token_ids, None, None))) * self.cache.block_size_tokens
 
     def _admit(self, seq: Sequence, budget: int) -> bool:
         hits = self.cache.hits(self._keys(seq))
@@ -188,15 +188,15 @@ class Scheduler:
 
     def _keys(self, seq: Sequence) -> Iterator[int]:
         if seq.request.sampling.prompt_logprobs is None:  # those need every prompt token computed
-            yield from self._prefix_keys(seq.tokens, seq.request.cache_salt)
+            yield from self._prefix_keys(seq.tokens, seq.request.cache_salt, seq.request.lora_name)
 
-    def _prefix_keys(self, tokens: list[int], cache_salt: str | None) -> Iterator[int]:
+    def _prefix_keys(self, tokens: list[int], cache_salt: str | None, lora_name: str | None) -> Iterator[int]:
         """Keys of the full blocks that may be hit: at least one token stays to be computed."""
         size, value = self.cache.block_size_tokens, EMPTY
         for end in range(size, len(tokens), size):
             for token in tokens[end - size : end]:
                 value = fold(value, token)
-            yield block_key(value, cache_salt)
+            yield block_key(value, cache_salt, lora_name)
 
     def _grow(self, seq: Sequence, tokens: int) -> bool:
         missing = -(-tokens // self.cache.block_size_tokens) - len(seq.blocks)
@@ -228,14 +228,15 @@ class Scheduler:
         seq.computed = end
 
     def _seal(self, seq: Sequence, index: int) -> None:
-        size, salt = self.cache.block_size_tokens, seq.request.cache_salt
-        parent = block_key(self.cache.content[seq.blocks[index - 1]], salt) if index else None
+        size, salt, lora = self.cache.block_size_tokens, seq.request.cache_salt, seq.request.lora_name
+        parent = block_key(self.cache.content[seq.blocks[index - 1]], salt, lora) if index else None
         self.cache.seal(
             seq.blocks[index],
-            block_key(self.cache.content[seq.blocks[index]], salt),
+            block_key(self.cache.content[seq.blocks[index]], salt, lora),
             parent=parent,
             token_ids=seq.tokens[index * size : (index + 1) * size],
             cache_salt=salt,
+            lora_name=lora,
         )
 
     def _sample(self, seq: Sequence) -> GenerateOutput:
@@ -266,9 +267,9 @@ class Scheduler:
         )
 
 
-def block_key(value: int, cache_salt: str | None) -> int:
-    """A block's identity in the cache and in events: everything up to its end, and the salt."""
-    salt = (
-        0 if cache_salt is None else int.from_bytes(hashlib.blake2b(cache_salt.encode(), digest_size=8).digest(), "big")
-    )
-    return mix(value ^ salt)
+def block_key(value: int, cache_salt: str | None, lora_name: str | None = None) -> int:
+    """A block's identity in the cache and in events: everything up to its end, the salt and the adapter."""
+    for part, key in ((cache_salt, b"salt"), (lora_name, b"lora")):
+        if part is not None:
+            value ^= int.from_bytes(hashlib.blake2b(part.encode(), digest_size=8, key=key).digest(), "big")
+    return mix(value)

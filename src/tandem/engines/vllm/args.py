@@ -60,6 +60,8 @@ def engine_args(spec: EngineSpec, *, cpu: bool, engine_id: str) -> EngineArgs:
     args.values.update(model=spec.model_path, served_model_name=spec.served_model_name)
     args.values.setdefault("seed", spec.seed)
     args.values.setdefault("use_tqdm_on_load", False)
+    if spec.adapters:
+        args.values["enable_lora"] = True
     if "hf_overrides" in args.values:
         args.values["hf_overrides"] = completed(_hf_overrides(args), read_config(spec.model_path))
     _choose_schedulers_and_grammars(args)

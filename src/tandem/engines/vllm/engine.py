@@ -1,6 +1,6 @@
 """The vLLM adapter: our Engine port on AsyncLLM and its NIXL connector. Nothing of vLLM is imported before `load`.
 
-loading.py builds the engine · args.py, aliases.py, keys.py its settings · process.py its processes
+loading.py builds the engine · args.py, aliases.py, keys.py its settings · adapters.py LoRA · process.py its processes
 grammar_guard.py, grammar_check.py what clients ask for in grammars, looked at beforehand
 outputs.py requests and outputs · transfer.py hand-offs · events.py KV events · stats.py figures
 worker_extension.py runs inside the engine
@@ -24,6 +24,7 @@ from tandem.core.kv_events import KvEventBatch
 from tandem.core.request import GenerateOutput, GenerateRequest, Sampling
 from tandem.engines.handoffs import HandoffCheck
 from tandem.engines.ports import EngineCapabilities, EngineLoad, EngineSpec, TransferTotals
+from tandem.engines.vllm.adapters import Adapters
 from tandem.engines.vllm.args import check_engine_keys
 from tandem.engines.vllm.events import EVENTS, REPLAY, read_events
 from tandem.engines.vllm.failures import translated
@@ -66,6 +67,7 @@ class VllmEngine:
         self._numbers = itertools.count()
         self._unstarted: dict[int, int] = {}
         """Prompt tokens of requests that have brought no output yet, by arrival."""
+        self._adapters = Adapters()
         self._active: set[int] = set()
         self._pinned: dict[str, float] = {}
         """Our hand-offs and when their lease ends: until read or released, they hold blocks."""
@@ -97,6 +99,7 @@ class VllmEngine:
             kv_events=self._loaded.has_events,
             embeds=self._loaded.embeds,
         )
+        await self._adapters.load(self._loaded.llm, self._spec.adapters)
         self._death = asyncio.get_running_loop().create_future()
         self._watch = asyncio.create_task(self._watch_processes(), name="vllm-engine-watch")
         facts = self._loaded.facts
@@ -284,7 +287,9 @@ class VllmEngine:
         prompt: dict[str, Any] = {"type": "token", "prompt_token_ids": request.prompt_token_ids}
         if request.cache_salt is not None:
             prompt["cache_salt"] = request.cache_salt
-        options = {"priority": request.priority} if self._engine.by_priority else {}
+        options: dict[str, Any] = {"priority": request.priority} if self._engine.by_priority else {}
+        if request.lora_name is not None:
+            options["lora_request"] = self._adapters.request(request.lora_name)
         if request.dp_rank is not None and self.facts.data_parallel_size > 1:
             options["data_parallel_rank"] = request.dp_rank
         self._active.add(number)

@@ -168,6 +168,7 @@ def _facts(spec: EngineSpec, config: Any, *, engine_id: str, side_channel: str, 
         tensor_parallel_size=parallel.tensor_parallel_size,
         data_parallel_size=parallel.data_parallel_size,
         side_channel=side_channel,
+        adapters=spec.adapters,
         kv_layout=f"nixl-pull/{layers}x{heads}x{head_size}/{cache_dtype}",
     )
 
