@@ -27,6 +27,7 @@ from tandem.graph.hosting import House
 from tandem.graph.loading import Graph, graph_of, load_entry
 from tandem.graph.planes import runtime_planes
 from tandem.graph.services import BUILT_IN
+from tandem.graph.zygote import DOOR_FD
 from tandem.observe import logs, metrics
 from tandem.runtime.service import connect
 
@@ -52,7 +53,7 @@ def main() -> int:
     try:
         graph = graph_of(load_entry(assign.target, Path(assign.working_dir)), assign.only)
         configured = configure(assign.deployment, graph, dict(os.environ), known=BUILT_IN)
-        return uvloop.run(Process(assign, graph, configured).run(sock))
+        return uvloop.run(Process(assign, graph, configured, _shared_door(assign)).run(sock))
     except ConfigError as error:
         log.error("process.unusable %s", error)
         return _UNUSABLE
@@ -64,10 +65,10 @@ def main() -> int:
 class Process:
     """What runs in the loop."""
 
-    def __init__(self, assign: Assign, graph: Graph, configured: Configured) -> None:
+    def __init__(self, assign: Assign, graph: Graph, configured: Configured, shared_door: socket.socket | None) -> None:
         self._assign = assign
         self._configured = configured
-        self._house = House(graph, configured, assign)
+        self._house = House(graph, configured, assign, shared_door)
         self._stop = asyncio.Event()
         self._drain_timeout_s = configured.supervisor.drain_timeout_s
         self._failure: str | None = None
@@ -191,6 +192,15 @@ class Process:
         if state != self._state:
             self._state = state
             self._channel.send(state)
+
+
+def _shared_door(assign: Assign) -> socket.socket | None:
+    """The socket of a front door that several processes answer on."""
+    if not assign.shares_door:
+        return None
+    door = socket.socket(fileno=DOOR_FD)
+    door.set_inheritable(False)
+    return door
 
 
 def _settle_garbage() -> None:
