@@ -24,7 +24,7 @@ _WORDS: Final = 65_536
 _LONGEST: Final = 64
 """Characters of a word that is kept."""
 _TEXT_CHARS: Final = 4_000_000
-"""Characters of whole texts that are kept; then they are forgotten. About 15 MB with their tokens."""
+"""Characters of whole texts that are kept; then they are forgotten. About 20 MB with their tokens."""
 _GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What `ByteLevel` cuts by when it is told to cut."""
 _ASCII: Final = {
