@@ -54,7 +54,7 @@ acceptance: quiet-setup
 bench: quiet-setup
 	@exec $(BIN)/python -m bench.serving $(ARGS)
 
-## Measure the front end beside Dynamo 1.6.1, installed into .run, or found in the environment DYNAMO; ARGS=--quick for a glance.
+## Measure the front end beside Dynamo 1.6.1, installed into .run, or found in the environment DYNAMO; ARGS=--quick for a glance, ARGS="--requests 600" for shorter runs of everything.
 bench-frontend: quiet-setup
 	@exec $(BIN)/python -m bench.frontend $(if $(DYNAMO),--dynamo $(DYNAMO)) $(ARGS)
 

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.load import Result, Workload, measured
@@ -142,10 +142,14 @@ def main() -> None:
     """Run both, print a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one turn of a few runs: about a minute")
+    parser.add_argument("--requests", type=int, help="of each run of 200 words; the others are scaled with them")
     parser.add_argument("--dynamo", default=os.environ.get("DYNAMO"), help="a virtual environment with the peer")
     parser.add_argument("--routers", default="round-robin,kv", help="which routers, comma-separated")
     asked = parser.parse_args()
     plan = QUICK if asked.quick else FULL
+    if asked.requests:
+        opened_too = plan.open_requests * asked.requests // plan.requests
+        plan = replace(plan, requests=asked.requests, open_requests=opened_too)
     venv = peer_venv(asked.dynamo, ROOT / ".run")
     found: dict[Key, list[Result]] = {}
     opened: dict[tuple[str, str], list[Result]] = {}

@@ -12,6 +12,7 @@ from tests.servers import free_port
 
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.errors import ConfigError, ServingError, error_from_wire
+from tandem.frontend.port import take
 from tandem.frontend.server import DoorServer
 from tandem.frontend.statuses import STATUSES, error_body, status_of
 from tandem.processor.model import TextModel
@@ -50,6 +51,42 @@ async def test_small_writes_do_not_wait_for_acknowledgements() -> None:
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     writer.close()
     await server.aclose()
+
+
+async def test_two_servers_on_one_socket_share_a_burst_and_one_leaves_without_refusing_anybody() -> None:
+    shared = take("127.0.0.1", 0)
+    port = shared.getsockname()[1]
+    servers = [DoorServer(nothing, drain_timeout_s=1, shared=shared.dup()) for _ in range(2)]
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    for server in servers:
+        server.reserve()
+        await server.open()
+    opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(20)))
+
+    def taken() -> list[int]:
+        return [len(server._server.server_state.connections) for server in servers if server._server is not None]
+
+    async with asyncio.timeout(5):
+        while sum(taken()) < 20:
+            await asyncio.sleep(0.001)
+    assert min(taken()) >= 5
+    assert servers[0]._server is not None
+    for connection in servers[0]._server.server_state.connections:
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    await servers[0].aclose()
+    for _ in range(5):
+        opened.append(await asyncio.open_connection("127.0.0.1", port))
+    async with asyncio.timeout(5):
+        while len(servers[1]._server.server_state.connections) < 5:  # type: ignore[union-attr]
+            await asyncio.sleep(0.001)
+    for _, writer in opened:
+        writer.close()
+    await servers[1].aclose()
+    shared.close()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
 
 
 async def test_a_busy_port_is_a_config_error_in_a_sentence() -> None:

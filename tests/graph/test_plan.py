@@ -42,6 +42,14 @@ def test_the_guides_front_is_one_process() -> None:
     ]
 
 
+def test_front_ends_that_share_a_port_are_told_apart_by_number() -> None:
+    Frontend.link(Processor).link(Router)
+    planned, _, _ = made(graph_of(Frontend), CONFIG + "\nFrontend: {ServiceArgs: {workers: 2}}\n")
+    assert [(p.name, p.services, p.workers, p.shares_door, p.entry) for p in planned.processes] == [
+        (f"Frontend.{i}", ("Router", "Processor", "Frontend"), 2, True, True) for i in range(2)
+    ]
+
+
 def test_an_engine_that_there_is_not_is_a_fault_that_names_those_there_are() -> None:
     text = CONFIG.replace("VllmWorker: {", "VllmWorker: {engine: vlm, ")
     with pytest.raises(ConfigError, match=r"VllmWorker: engine 'vlm' is not known; did you mean 'vllm'\?.*simulated"):

@@ -72,6 +72,14 @@ def test_a_service_with_several_workers_shares_with_nobody() -> None:
     assert group([placed("B", 2), placed("A")], {"A": ("B",)}) == [("B",), ("B",), ("A",)]
 
 
+def test_what_lives_with_a_front_door_lives_in_each_of_its_processes() -> None:
+    edges = {"Front": ("Router",), "Router": ("Worker",)}
+    services = [placed("Worker", 2, alone=True), placed("Router"), Placed("Front", "dynamo", 3, False, door=True)]
+    assert group(services, edges) == [("Worker",)] * 2 + [("Router", "Front")] * 3
+    services[1] = placed("Router", 2)
+    assert group(services, edges) == [("Worker",)] * 2 + [("Router",)] * 2 + [("Front",)] * 3
+
+
 def test_no_workers_start_no_process() -> None:
     assert group([placed("B", 0), placed("A")], {"A": ("B",)}) == [("A",)]
 

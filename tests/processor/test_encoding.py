@@ -155,18 +155,37 @@ def test_words_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatc
     assert all(len(word) <= 64 for word in encoder._table)
 
 
+def test_a_text_that_was_seen_is_encoded_alike_and_texts_without_end_do_not_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tandem.processor.encoding._TEXT_CHARS", 2000)
+    tokenizer = FAMILIES["qwen2"]
+    encoder = encoder_of(tokenizer)
+    assert encoder is not None
+    for number in range(100):
+        for text in (f"a message of {number * 7} words<|im_end|>", "long " * 40 + "<|im_start|>the same"):
+            for _ in range(2):
+                assert encoder.encode(text) == tokenizer.encode(text, add_special_tokens=False).ids
+        assert sum(map(len, encoder._texts)) <= 2000 + 125
+    assert all(len(text) <= 125 for text in encoder._texts)
+
+
 def test_a_prompt_of_known_words_takes_a_fraction_of_the_time(model_path: Path) -> None:
     model = TextModel.load(model_path)
     words = "the of and to in is that for it as with was on are by this be from or an at which".split()  # noqa: SIM905
     text = " ".join(random.Random(1).choices(words, k=2000))
+    fresh = (f"{text} {number}" for number in range(100))  # a text that was seen takes hardly any time at all
     assert model._words is not None
 
     def fastest(work: object) -> float:
         times = []
         for _ in range(5):
             began = time.thread_time()
-            work(text)  # type: ignore[operator]
+            work(next(fresh))  # type: ignore[operator]
             times.append(time.thread_time() - began)
         return min(times)
 
-    assert fastest(model._words.encode) * 2 < fastest(lambda text: itself(model, text))
+    slow = fastest(lambda text: itself(model, text))
+    assert fastest(model._words.encode) * 2 < slow
+    seen = model._words
+    assert fastest(lambda _: seen.encode(text)) * 50 < slow

@@ -14,6 +14,7 @@ from tandem.core.openai_out import ChatChunk, ChatCompletion
 from tandem.core.request import GenerateOutput, GenerateRequest, Grammar, Sampling
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.errors import EngineFailed, InstanceLost, KvTransferFailed, Overloaded, RequestError, ServingError
+from tandem.graph.far import FarRouter
 from tandem.observe import metrics
 from tandem.processor.generate import Generator
 from tandem.processor.model import TextModel
@@ -173,21 +174,24 @@ async def test_a_router_in_trouble_costs_the_best_choice_only(
     house = await a_house(text_model, saying(text_model, TEXT))
     closing.append(house)
 
-    class Router:
-        async def choose(self, request: RouteRequest) -> RouteChoice:
+    class Client:
+        """Of a router in another process."""
+
+        async def choose(self, request: RouteRequest) -> AsyncGenerator[RouteChoice, None]:
             if trouble == "away":
                 raise InstanceLost("the router is gone")
             if trouble == "asleep":
                 await asyncio.Event().wait()
-            return RouteChoice(instance_id="somebody", rule="mine")
+            yield RouteChoice(instance_id="somebody", rule="mine")
 
-        def prefilled(self, request_id: str) -> None:
-            pass
+        async def prefilled(self, request_id: str) -> AsyncGenerator[bool, None]:
+            yield True
 
-        def finished(self, request_id: str) -> None:
-            pass
+        async def finished(self, request_id: str) -> AsyncGenerator[bool, None]:
+            yield True
 
-    generator = Generator(house.models, Router(), house.workers.call, house.stories, router_timeout_s=0.01)
+    router = FarRouter(Client(), timeout_s=0.01)
+    generator = Generator(house.models, router, house.workers.call, house.stories)
     house.processor = Processor(house.models, generator, house.stories)
     assert await text(house, a_chat()) == TEXT
     assert sum(child.value for child in metrics.FALLBACKS.children.values()) == 1

@@ -59,6 +59,7 @@ def read_launch(
         only=service_name,
         door={"port": options.port or environ.get("DYNAMO_PORT"), "host": options.host or environ.get("DYNAMO_HOST")},
         depends=_depends(options.depends, environ),
+        workers=options.workers,
         verbosity=options.verbose - options.quiet,
     )
     return launch, options
@@ -103,6 +104,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     add("-p", "--port", type=int, help="port of the entry service's front door")
     add("--host", help="address of the entry service's front door")
+    add("--workers", type=int, metavar="N", help="processes of the entry service; front doors share their port")
     add("--working-dir", metavar="DIR", help="folder to import the graph from; default: here")
     add("--join", metavar="PLACE", help="socket or host:port of the supervisor whose embedded planes to use")
     add("--system-port", type=int, metavar="PORT", help="port of /live, /ready, /metrics; default 9347")

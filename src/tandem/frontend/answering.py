@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from tandem.core.openai_in import ChatCall, ChatRequest, CompletionCall, CompletionRequest
 from tandem.core.openai_out import ChatChunk, ChatCompletion, Completion
-from tandem.errors import Cancelled, DeadlineExceeded
+from tandem.errors import Cancelled, DeadlineExceeded, ServingError
 from tandem.frontend.bodies import Decoder, read_body
 from tandem.frontend.exchange import Exchange
 from tandem.frontend.ports import Answers
-from tandem.frontend.protocol import EXTENSION, Wire
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import Route
 from tandem.observe import metrics, stages
@@ -102,14 +101,16 @@ class Answering:
 
     async def read(self, exchange: Exchange, decoder: Decoder) -> Any:
         """The request, read and decoded."""
-        options = self._options
+        limits = self._options.limits
         declared = exchange.headers.get(b"content-length", b"")
-        body = await read_body(
-            exchange.receive,
-            declared=int(declared) if declared.isdigit() else None,
-            limit=options.limits.max_body_bytes,
-            timeout_s=options.limits.body_timeout_s,
-        )
+        size = int(declared) if declared.isdigit() else None
+        body = None
+        if exchange.wire is not None and size is not None and size <= limits.max_body_bytes:
+            body = exchange.wire.whole_body()
+        if body is None:
+            body = await read_body(
+                exchange.receive, declared=size, limit=limits.max_body_bytes, timeout_s=limits.body_timeout_s
+            )
         return decoder.decode(body)
 
     async def _answer(
@@ -127,11 +128,30 @@ class Answering:
     ) -> None:
         """Do the work of an accepted request, for as long as its client is there, and no longer than it may take."""
         self._tell_accepted(exchange, model, stream)
+        here, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert here is not None
+        reasons: list[ServingError] = []
+
+        def give_up(reason: ServingError) -> None:
+            if not reasons:
+                reasons.append(reason)
+                here.cancel()
+
+        timeout_s = self._options.request_timeout_s
+        timer = loop.call_later(
+            timeout_s + _GRACE_S,
+            lambda: give_up(DeadlineExceeded(f"the request took longer than {timeout_s:g} s")),
+        )
         try:
-            async with asyncio.timeout(self._options.request_timeout_s + _GRACE_S):
-                await _while_connected(exchange, work())
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"the request took longer than {self._options.request_timeout_s:g} s") from error
+            with _watched(exchange, lambda: give_up(Cancelled("the client went away"))):
+                await work()
+        except asyncio.CancelledError:
+            if not reasons:
+                raise
+            here.uncancel()
+            raise reasons[0] from None
+        finally:
+            timer.cancel()
 
     def _tell_accepted(self, exchange: Exchange, model: str | None, stream: bool) -> None:
         if exchange.client_request_id is not None:
@@ -159,31 +179,10 @@ async def _relay(answer: AsyncGenerator[Any, None], response: Response, stream: 
                 await response.json(200, reply)
 
 
-async def _while_connected(exchange: Exchange, work: Awaitable[None]) -> None:
-    """Do `work`; end it with `Cancelled` when the client goes away."""
-    here = asyncio.current_task()
-    assert here is not None
-    gone = False
-
-    def on_gone() -> None:
-        nonlocal gone
-        gone = True
-        here.cancel()
-
-    with _watched(exchange, on_gone):
-        try:
-            await work
-        except asyncio.CancelledError:
-            if not gone:
-                raise
-            here.uncancel()
-            raise Cancelled("the client went away") from None
-
-
 @contextmanager
 def _watched(exchange: Exchange, on_gone: Callable[[], None]) -> Iterator[None]:
     """Call `on_gone` if the client goes away: the server tells by itself, or is asked by a task."""
-    wire: Wire | None = exchange.scope.get("extensions", {}).get(EXTENSION)
+    wire = exchange.wire
     if wire is not None:
         wire.tell_gone(on_gone)
         try:

@@ -116,7 +116,7 @@ class FrontDoor:
         )
         wire = scope.get("extensions", {}).get(EXTENSION)
         response = Response(send, {"x-request-id": client_id or request_id}, wire)
-        exchange = Exchange(scope, receive, response, headers, scope["path"], origin, client_id)
+        exchange = Exchange(scope, receive, response, headers, scope["path"], origin, client_id, wire)
         match: Match | None = None
         code = None
         try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from tandem.core.openai_in import Origin
 from tandem.frontend.guard.keys import KeyEntry
 from tandem.frontend.ports import Receive, Scope
+from tandem.frontend.protocol import Wire
 from tandem.frontend.responses import Response
 
 
@@ -19,6 +20,8 @@ class Exchange:
     path: str
     origin: Origin
     client_request_id: str | None
+    wire: Wire | None = None
+    """A shorter way to the connection than `receive`, where the server has one."""
     key: KeyEntry | None = None
     """Whose request it is; None where no keys are asked for. What is kept for a client is kept under its name."""
     params: dict[str, str] = field(default_factory=dict)

@@ -5,8 +5,9 @@ uvicorn brings pipelining, keep-alive, back-pressure and ASGI; llhttp below it r
 
     heads      at most so many bytes, headers and seconds, one Host; 400, 408, 431 in OpenAI's form
     leftovers  a body that nobody waits for any more does not hold the connection
-    Wire       `pieces` puts pieces of the body on the socket at once, `on_gone` tells that the client left:
-               no coroutine per piece, no task per request (ASGI extension `tandem.wire`)
+    Wire       `pieces` takes pieces of the body without a coroutine, `on_gone` tells that the client left without
+               a task (ASGI extension `tandem.wire`)
+    Outgoing   what one turn of the loop has to say on a connection is one write
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from tandem.frontend.outgoing import Outgoing, Turn
 from tandem.frontend.statuses import HttpFault, error_body, status_of
 from tandem.frontend.tls import Tls
 from tandem.observe import metrics
@@ -58,6 +60,7 @@ class DoorConfig(uvicorn.Config):
     def __init__(self, *arguments: Any, head_limits: HeadLimits, tls: Tls | None, **others: Any) -> None:
         super().__init__(*arguments, **{**others, "http": DoorProtocol})
         self.head_limits = head_limits
+        self.turn = Turn(asyncio.get_running_loop())
         self._tls = tls
 
     def load(self) -> None:
@@ -76,6 +79,15 @@ class Wire(RequestResponseCycle):
         self.on_gone = on_gone
         if self.disconnected:
             asyncio.get_running_loop().call_soon(self.leave)
+
+    def whole_body(self) -> bytes | None:
+        """The request's body, where all of it has come already and nobody has read any."""
+        if self.more_body or self.disconnected:
+            return None
+        body, self.body = bytes(self.body), bytearray()
+        self.message_event.clear()
+        self.flow.resume_reading()
+        return body
 
     def leave(self) -> None:
         """The client has left."""
@@ -118,6 +130,7 @@ class DoorProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._turn = cast(DoorConfig, config).turn
         self._limits = cast(DoorConfig, config).head_limits
         self._app: Any = config.loaded_app
         self._fault: HttpFault | None = None
@@ -135,6 +148,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = Outgoing(transport, self._turn)
         # Proxies open connections ahead of need: a silent one lives as long as an idle one.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 

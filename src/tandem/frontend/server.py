@@ -15,7 +15,8 @@ import uvicorn
 
 from tandem.errors import ConfigError
 from tandem.frontend.port import let_reuse, take, unusable
-from tandem.frontend.protocol import DoorConfig, HeadLimits
+from tandem.frontend.protocol import DoorConfig, DoorProtocol, HeadLimits
+from tandem.frontend.shared_port import SharedListener
 from tandem.frontend.tls import Tls
 
 _log = logging.getLogger(__name__)
@@ -29,8 +30,9 @@ _KEEP_ALIVE_S = 75
 class _Uvicorn(uvicorn.Server):
     """Leaves signals to whoever runs the process, and says when it listens."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, shared: socket.socket | None) -> None:
         super().__init__(config)
+        self._shared = shared
         self.listening = asyncio.Event()
         self.exiting = asyncio.Event()
 
@@ -41,7 +43,13 @@ class _Uvicorn(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._shared is not None:
+            listener = SharedListener(self._shared, self._protocol, self.config.ssl, backlog=self.config.backlog)
+            self.servers.append(cast(asyncio.Server, listener))
         self.listening.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return DoorProtocol(self.config, self.server_state, self.lifespan.state)
 
     async def main_loop(self) -> None:
         """As uvicorn's, which makes the Date header once a second but wakes ten times for it."""
@@ -67,14 +75,17 @@ class DoorServer:
         drain_timeout_s: float = 30.0,
         head_limits: HeadLimits | None = None,
         tls: Tls | None = None,
+        shared: socket.socket | None = None,
     ) -> None:
+        """`shared`: a socket made by `port.take`, on which other processes answer too; it has host and port."""
         self._tls = tls
         self._app = app
         self._head_limits = head_limits or HeadLimits()
         self._host = host
         self._port = port
         self._drain_timeout_s = drain_timeout_s
-        self._socket: socket.socket | None = None
+        self._socket = shared
+        self._shared = shared is not None
         self._server: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -86,7 +97,8 @@ class DoorServer:
 
     def reserve(self) -> None:
         """Take the port without answering on it. Raises `ConfigError` when that cannot be."""
-        self._socket = take(self._host, self._port)
+        if self._socket is None:
+            self._socket = take(self._host, self._port)
 
     async def open(self) -> None:
         """Answer from now on. Safe to repeat. Raises `ConfigError` when somebody else answers on the port."""
@@ -110,8 +122,9 @@ class DoorServer:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(self._drain_timeout_s)),
         )
-        server = _Uvicorn(config)
-        serving = asyncio.create_task(server.serve(sockets=[self._socket]), name="front-door")
+        server = _Uvicorn(config, self._socket if self._shared else None)
+        own = [] if self._shared else [self._socket]
+        serving = asyncio.create_task(server.serve(sockets=own), name="front-door")
         listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()

@@ -28,6 +28,7 @@ from tandem.graph.hosting import House
 from tandem.graph.loading import Graph, graph_of, load_entry
 from tandem.graph.planes import runtime_planes
 from tandem.graph.services import BUILT_IN
+from tandem.graph.zygote import DOOR_FD
 from tandem.observe import logs, metrics
 from tandem.runtime.service import connect
 
@@ -54,7 +55,7 @@ def main() -> int:
         graph = graph_of(load_entry(assign.target, Path(assign.working_dir)), assign.only)
         configured = configure(assign.deployment, graph, dict(os.environ), known=BUILT_IN)
         configured = replace(configured, planes=replace(configured.planes, hub_socket=assign.hub_socket))
-        return uvloop.run(Process(assign, graph, configured).run(sock))
+        return uvloop.run(Process(assign, graph, configured, _shared_door(assign)).run(sock))
     except ConfigError as error:
         log.error("process.unusable %s", error)
         return _UNUSABLE
@@ -66,10 +67,10 @@ def main() -> int:
 class Process:
     """What runs in the loop."""
 
-    def __init__(self, assign: Assign, graph: Graph, configured: Configured) -> None:
+    def __init__(self, assign: Assign, graph: Graph, configured: Configured, shared_door: socket.socket | None) -> None:
         self._assign = assign
         self._configured = configured
-        self._house = House(graph, configured, assign)
+        self._house = House(graph, configured, assign, shared_door)
         self._stop = asyncio.Event()
         self._drain_timeout_s = configured.supervisor.drain_timeout_s
         self._failure: str | None = None
@@ -193,6 +194,15 @@ class Process:
         if state != self._state:
             self._state = state
             self._channel.send(state)
+
+
+def _shared_door(assign: Assign) -> socket.socket | None:
+    """The socket of a front door that several processes answer on."""
+    if not assign.shares_door:
+        return None
+    door = socket.socket(fileno=DOOR_FD)
+    door.set_inheritable(False)
+    return door
 
 
 def _settle_garbage() -> None:

@@ -29,6 +29,10 @@ class Assign(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     only: str | None
     services: tuple[str, ...]
     worker: int
+    workers: int = 1
+    """How many processes of these services there are."""
+    shares_door: bool = False
+    """Whether the socket of the front door is inherited, from the supervisor that all of them have it from."""
     deployment: Deployment
     hub_socket: str | None
     """Of the embedded planes: a socket's path, or `host:port` in a group of pods; None when they are not used."""

@@ -12,7 +12,7 @@ from tandem.core.openai_out import ChatReply, Completion, Model, Spent
 from tandem.core.outlet import Outlet
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tokenized
-from tandem.errors import ServingError
+from tandem.errors import ServingError, Unavailable
 from tandem.graph.about import About, Nothing
 
 log = logging.getLogger(__name__)
@@ -78,15 +78,20 @@ class FarProcessor:
 class FarRouter:
     """A router in another process, as the processor needs it."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, *, timeout_s: float = 1.0) -> None:
+        """`timeout_s`: how long it may think."""
         self._client = client
+        self._timeout_s = timeout_s
         self._telling: set[asyncio.Task[None]] = set()
 
     async def choose(self, request: RouteRequest) -> RouteChoice:
-        """See `RouterService.choose`."""
-        async with aclosing(self._client.choose(request)) as answers:
-            choice: RouteChoice = await anext(answers)
-            return choice
+        """See `RouterService.choose`. Raises `Unavailable` when it takes too long."""
+        try:
+            async with asyncio.timeout(self._timeout_s), aclosing(self._client.choose(request)) as answers:
+                choice: RouteChoice = await anext(answers)
+                return choice
+        except TimeoutError as error:
+            raise Unavailable(f"the router did not choose within {self._timeout_s:g} s") from error
 
     def prefilled(self, request_id: str) -> None:
         """Told without waiting, as `finished`."""

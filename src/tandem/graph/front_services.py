@@ -269,6 +269,7 @@ class FrontendService(Linkable):
                 send_timeout_s=self.limits.send_timeout_s,
             ),
             tls=front_door.tls(self.guarding),
+            shared=dynamo_context["shared_door"],
         )
         self.server.reserve()
         self.opened = False
@@ -283,9 +284,12 @@ class FrontendService(Linkable):
         from tandem.graph import front_door
 
         self.tasks = new_tasks()
-        self.guard = Guard(front_door.keys(self.guarding), limits=self.limits)
+        processes, runtime = dynamo_context["workers"], dynamo_context["runtime"]
+        self.guard = Guard(front_door.keys(self.guarding), limits=self.limits, processes=processes)
         component = dynamo_context["others"](ProcessorSettings).component
-        self.tasks.add("load reports", front_door.hear_loads(self.guard, dynamo_context["runtime"], component))
+        self.tasks.add("load reports", front_door.hear_loads(self.guard, runtime, component))
+        if processes > 1 and self.guard.keys_required:
+            self.tasks.add("spending", front_door.share_spending(self.guard, runtime, dynamo_context["supervisor"]))
         if isinstance(self.processor, LocalClient):
             self.behind = self.processor.here.processor
         else:

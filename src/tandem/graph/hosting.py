@@ -26,7 +26,13 @@ class Hosted:
     """One service of this process."""
 
     def __init__(
-        self, cls: type[Any], config: ServiceConfig, assign: Assign, configured: Configured, stories: Stories
+        self,
+        cls: type[Any],
+        config: ServiceConfig,
+        assign: Assign,
+        configured: Configured,
+        stories: Stories,
+        shared_door: socket.socket | None,
     ) -> None:
         self.cls = cls
         self.config = config
@@ -38,6 +44,9 @@ class Hosted:
             "namespace": configured.planes.namespace,
             "endpoints": [each.name for each in config.info.endpoints],
             "worker_id": assign.worker,
+            "workers": assign.workers,
+            "shared_door": shared_door,
+            "supervisor": f"{socket.gethostname()}-{assign.system_port}",
             "settings": config.settings,
             "engine_args": config.engine_args,
             "deployment": assign.deployment,
@@ -77,12 +86,14 @@ class Hosted:
 class House:
     """All services of a process, dependencies first."""
 
-    def __init__(self, graph: Graph, configured: Configured, assign: Assign) -> None:
+    def __init__(
+        self, graph: Graph, configured: Configured, assign: Assign, shared_door: socket.socket | None = None
+    ) -> None:
         self._assign = assign
         self._configured = configured
         stories = Stories()
         self.hosted = {
-            name: Hosted(cls, configured.services[name], assign, configured, stories)
+            name: Hosted(cls, configured.services[name], assign, configured, stories, shared_door)
             for name, cls in graph.services.items()
             if name in assign.services
         }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tandem.errors import ConfigError
 from tandem.graph.configure import Configured, configure
 from tandem.graph.gpus import GpuClaims, visible_gpus
 from tandem.graph.loading import Graph, graph_of, load_entry
@@ -47,17 +48,21 @@ def prepare(
     only: str | None = None,
     door: Mapping[str, Any] | None = None,
     depends: Mapping[str, str] | None = None,
+    workers: int | None = None,
     verbosity: int = 0,
 ) -> Launch:
     """Load the graph, check every setting, plan the processes.
 
     Args:
         door: `port` and `host` of the entry service, from `--port` and `--host` or their environment.
+        workers: processes of the entry service, from `--workers`.
     Raises:
         ConfigError: every fault at once.
     """
     graph = graph_of(load_entry(target, working_dir), only, depends or {})
     deployment = with_door(deployment, graph.entry, door or {}, environ)
+    if workers is not None:
+        deployment = with_workers(deployment, graph.entry, workers)
     configured = configure(deployment, graph, environ, known=BUILT_IN)
     machine = Machine(
         gpus=visible_gpus(environ),
@@ -112,3 +117,12 @@ def with_door(deployment: Deployment, entry: str, door: Mapping[str, Any], envir
         )
     sections = {**deployment.sections, entry: Section(entry, values, section.service_args)}
     return Deployment(sections, deployment.document, deployment.notices, deployment.common)
+
+
+def with_workers(deployment: Deployment, entry: str, workers: int) -> Deployment:
+    """`--workers` as what it is short for: the entry service's `ServiceArgs.workers`. Raises `ConfigError`."""
+    if workers < 1:
+        raise ConfigError(f"--workers {workers}: a service needs at least 1 process", param="workers")
+    section = deployment.section(entry)
+    section = replace(section, service_args={**section.service_args, "workers": workers})
+    return replace(deployment, sections={**deployment.sections, entry: section})

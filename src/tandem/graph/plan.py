@@ -1,7 +1,7 @@
 """Settings become processes: who runs where, with which GPUs, forked or spawned. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tandem.graph.configure import Configured, ServiceConfig
@@ -9,7 +9,7 @@ from tandem.graph.engine_keys import parallel_sizes, uses_gpu, worth_preloading
 from tandem.graph.gpus import GpuNeed, allocate, gpus_per_worker
 from tandem.graph.grouping import Placed, group
 from tandem.graph.loading import Graph
-from tandem.settings import WorkerSettings
+from tandem.settings import FrontendSettings, WorkerSettings
 from tandem.settings.document import Deployment
 
 
@@ -22,6 +22,10 @@ class ProcessPlan:
     services: tuple[str, ...]
     worker: int = 0
     """Index among the processes of the same services."""
+    workers: int = 1
+    """How many of the same services there are."""
+    shares_door: bool = False
+    """Whether it answers on a port that others of the same services answer on too."""
     gpus: tuple[str, ...] | None = None
     """What CUDA_VISIBLE_DEVICES is set to; None leaves it alone."""
     envs: Mapping[str, str]
@@ -87,15 +91,18 @@ def plan(graph: Graph, configured: Configured, deployment: Deployment, machine: 
         given = allocate(needs, machine.gpus if machine.free is None else machine.free)
     placed = [_placed(service, alone=name in wants_gpu) for name, service in configured.services.items()]
     processes: list[ProcessPlan] = []
-    for services in group(placed, graph.edges):
+    grouped = group(placed, graph.edges)
+    for services in grouped:
         worker = sum(1 for each in processes if each.services == services)
-        processes.append(_process(graph, configured, services, worker, given, machine, needs))
+        process = _process(graph, configured, services, worker, given, machine, needs)
+        processes.append(replace(process, workers=grouped.count(services)))
     return Plan(tuple(sorted(processes, key=lambda p: not p.entry)), tuple(notices))
 
 
 def _placed(service: ServiceConfig, *, alone: bool) -> Placed:
     alone = alone or service.info.own_process or WorkerSettings in service.settings
-    return Placed(service.info.name, service.namespace, service.workers, alone)
+    door = FrontendSettings in service.settings
+    return Placed(service.info.name, service.namespace, service.workers, alone, door)
 
 
 def _process(
@@ -108,8 +115,8 @@ def _process(
     needs: Sequence[GpuNeed],
 ) -> ProcessPlan:
     first = configured.services[services[-1]]
-    single = len(services) == 1 and (first.workers > 1 or WorkerSettings in first.settings)
-    name = f"{services[-1]}.{worker}" if single else services[-1]
+    numbered = first.workers > 1 or (len(services) == 1 and WorkerSettings in first.settings)
+    name = f"{services[-1]}.{worker}" if numbered else services[-1]
     asked = any(need.worker.rpartition(".")[0] in services for need in needs)
     gpus = given.get(f"{services[-1]}.{worker}", ()) if asked and machine.gpus and machine.allocate_gpus else None
     on_gpu = bool(machine.gpus) and asked and gpus != ()
@@ -120,6 +127,7 @@ def _process(
         name=name,
         services=services,
         worker=worker,
+        shares_door=first.workers > 1 and FrontendSettings in first.settings,
         gpus=gpus,
         envs=envs,
         preload=engine if engine and worth_preloading(engine) and not on_gpu else None,

@@ -168,8 +168,9 @@ class Running:
         anew: bool,
         on_line: Callable[[str], None],
         on_state: Callable[[State], None],
+        door: socket.socket | None = None,
     ) -> "Running":
-        """Fork it and tell it what it is."""
+        """Fork it and tell it what it is. `door`: the socket of a front door that it shares."""
         ours, its = socket.socketpair()
         log_read, log_write = os.pipe()
         try:
@@ -178,7 +179,7 @@ class Running:
                 working_dir=assign.working_dir,
                 title=assign.name,
                 anew=anew,
-                fds=[its.fileno(), log_write, log_write],
+                fds=[its.fileno(), log_write, log_write, *([door.fileno()] if door is not None else [])],
             )
         except BaseException:
             ours.close()

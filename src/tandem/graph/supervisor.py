@@ -9,6 +9,7 @@ a status other than 0, so that whoever supervises us knows.
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from pathlib import Path
 import uvloop
 
 from tandem.errors import Unavailable
+from tandem.frontend.port import take
 from tandem.graph.console import Console
 from tandem.graph.control import Assign, State
 from tandem.graph.gpus import GpuClaims
@@ -33,6 +35,7 @@ from tandem.graph.system_pages import SystemPages
 from tandem.graph.system_port import SystemPort
 from tandem.graph.zygote import Preloaded
 from tandem.observe import logs
+from tandem.settings import FrontendSettings
 from tandem.settings.document import as_json
 
 _GAVE_UP, _UNUSABLE = 1, 2
@@ -93,6 +96,8 @@ class Supervisor:
         self._stopping = False
         self._hurry = asyncio.Event()
         self._seat: HubSeat | GroupSeat | None = None
+        self._door: socket.socket | None = None
+        """Of a front door with several processes: theirs are copies, so a connection waits for any of them."""
         self._door_shown = ""
         self._pages = SystemPages(launch, self.slots, lambda: self._stopping)
         self._port = SystemPort(self._pages.answer)
@@ -121,6 +126,9 @@ class Supervisor:
     # ── start ────────────────────────────────────────────────────────────────────────────────────
 
     async def _open(self) -> None:
+        if any(slot.plan.shares_door for slot in self.slots):
+            front = self._launch.configured.of(FrontendSettings)
+            self._door = take(front.host, front.port)
         self._console.expect([slot.plan.name for slot in self.slots])
         settings = self._settings
         if not await self._port.start(settings.system_host, settings.system_port) and settings.system_port:
@@ -225,6 +233,7 @@ class Supervisor:
                 anew=plan.launch == "spawn",
                 on_line=self._console.relay(plan.name),
                 on_state=lambda state: self._changed(slot, state),
+                door=self._door if plan.shares_door else None,
             )
         except Unavailable:
             return -signal.SIGKILL
@@ -245,6 +254,8 @@ class Supervisor:
             only=launch.only,
             services=plan.services,
             worker=plan.worker,
+            workers=plan.workers,
+            shares_door=plan.shares_door,
             deployment=launch.deployment,
             hub_socket=joined if needs_hub(planes) or is_far(joined) else None,
             system_port=self._port.port,
@@ -312,6 +323,7 @@ class Supervisor:
 
     async def _stop(self) -> None:
         self._stopping = True
+        self._close_door()
         until = time.monotonic() + self._settings.drain_timeout_s
         for entry in (True, False):
             stopping = [slot.running for slot in self.slots if slot.running and slot.plan.entry == entry]
@@ -342,8 +354,15 @@ class Supervisor:
         if late:
             await asyncio.wait([running.exited for running in late], timeout=self._settings.stop_timeout_s)
 
+    def _close_door(self) -> None:
+        """Or connections would still be taken, and wait for nobody."""
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+
     async def _close(self) -> None:
         self._stopping = True
+        self._close_door()
         for zygote in self._zygotes.values():
             zygote.close()
         if self._seat is not None:

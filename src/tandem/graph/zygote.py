@@ -29,6 +29,8 @@ import msgspec
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 CONTROL_FD = 3
 """Where a process finds its control socket."""
+DOOR_FD = 4
+"""Where it finds the socket of a front door that it shares with others."""
 _MAX_MESSAGE = 1 << 20
 _GRACE_S = 1.0
 """What a dead process had started may end by itself for this long: Python's resource tracker then removes the
@@ -36,7 +38,8 @@ semaphores in /dev/shm, which nobody else would."""
 
 
 class Fork(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Start a process. Comes with three descriptors: control, standard output, standard error."""
+    """Start a process. Comes with three descriptors: control, standard output, standard error; perhaps with a fourth,
+    the socket of a front door."""
 
     job: int
     env: dict[str, str]
@@ -138,7 +141,7 @@ class Zygote:
                 self._end_late_groups(time.monotonic())
 
     def _command(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self._commands, _MAX_MESSAGE, 3)
+        data, fds, _, _ = socket.recv_fds(self._commands, _MAX_MESSAGE, 4)
         if not data:
             self._end()
         match msgspec.msgpack.decode(data, type=Command):
@@ -172,13 +175,15 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for ours in (self._commands, self._wake, self._woken):
             ours.close()
-        control, out, err = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in fds)
+        control, out, err, *door = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in fds)
         for fd in fds:
             os.close(fd)
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.dup2(control, CONTROL_FD, inheritable=fork.anew)
-        for fd in (control, out, err):
+        if door:
+            os.dup2(door[0], DOOR_FD, inheritable=fork.anew)
+        for fd in (control, out, err, *door):
             os.close(fd)
         os.chdir(fork.working_dir)
         set_title(fork.title)

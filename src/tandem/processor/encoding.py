@@ -2,8 +2,9 @@
 
 Byte-level BPE (Qwen, Llama 3, DeepSeek, GPT, …) cuts a text into words by a pattern and encodes each word by
 itself, so a word needs encoding only once. A prompt of common words then costs a few table look-ups instead of
-half a millisecond. The tokenizer itself does everything else: other pipelines, text beyond ASCII (where the
-meaning of the pattern depends on tables of Unicode), and every word that is not in the table yet.
+half a millisecond. What stands between two special tokens (a message, mostly) is kept as well: each request of a
+conversation repeats the ones before it. The tokenizer itself does everything else: other pipelines, text beyond
+ASCII (where the meaning of the pattern depends on tables of Unicode), and every word that is not in the table yet.
 
 tests/processor/test_encoding.py compares with the tokenizer itself.
 """
@@ -22,6 +23,8 @@ _WORDS: Final = 65_536
 """Words that are kept; then the table begins anew. About 15 MB."""
 _LONGEST: Final = 64
 """Characters of a word that is kept."""
+_TEXT_CHARS: Final = 4_000_000
+"""Characters of whole texts that are kept; then they are forgotten. About 20 MB with their tokens."""
 _GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What `ByteLevel` cuts by when it is told to cut."""
 _ASCII: Final = {
@@ -65,6 +68,9 @@ class WordEncoder:
     def __init__(self, tokenizer: Tokenizer, pattern: re.Pattern[str], added: dict[str, int]) -> None:
         self._words = pattern.findall
         self._table = _Table(tokenizer)
+        self._texts: dict[str, list[int]] = {}
+        """Texts between special tokens, and their tokens."""
+        self._kept_chars = 0
         self._added = added
         longest_first = sorted(added, key=len, reverse=True)
         self._split = re.compile(f"({'|'.join(map(re.escape, longest_first))})").split if added else None
@@ -73,17 +79,30 @@ class WordEncoder:
         """The tokens, or None for a text that the tokenizer itself must see."""
         if not text.isascii():
             return None
-        table, words_of, ids = self._table, self._words, []
-        table.trim()
+        ids: list[int] = []
+        self._table.trim()
         for turn, part in enumerate(self._split(text) if self._split else (text,)):
             if turn % 2:
                 ids.append(self._added[part])
             elif part:
-                words = words_of(part)
-                if len("".join(words)) != len(part):  # what lies between words would be words too
+                found = self._texts.get(part) or self._encoded(part)
+                if found is None:
                     return None
-                ids += chain.from_iterable(map(table.__getitem__, words))
+                ids += found
         return ids
+
+    def _encoded(self, part: str) -> list[int] | None:
+        words = self._words(part)
+        if len("".join(words)) != len(part):  # what lies between words would be words too
+            return None
+        if self._kept_chars > _TEXT_CHARS:
+            self._texts.clear()
+            self._kept_chars = 0
+        found = list(chain.from_iterable(map(self._table.__getitem__, words)))
+        if len(part) * 16 <= _TEXT_CHARS:
+            self._texts[part] = found
+            self._kept_chars += len(part)
+        return found
 
 
 class _Table(dict[str, tuple[int, ...]]):

@@ -5,7 +5,6 @@ own business). Before the first token the same request goes to another instance;
 tokens so far do. A worker's stream that ends without a finish reason is a lost worker.
 """
 
-import asyncio
 import logging
 import random
 import time
@@ -70,7 +69,6 @@ class Generator:
         endpoint: str = "generate",
         max_reroutes: int = 3,
         reroute_wait_s: float = 30.0,
-        router_timeout_s: float = 1.0,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,7 +77,6 @@ class Generator:
             endpoint: what decode workers call their endpoint for `GenerateRequest`s.
             max_reroutes: how often one sequence is sent elsewhere.
             reroute_wait_s: how long a request that lost its only worker waits for another one.
-            router_timeout_s: how long a router may think; then any instance is taken.
         """
         self._models = models
         self._router = router
@@ -88,7 +85,6 @@ class Generator:
         self._endpoint = endpoint
         self._max_reroutes = max_reroutes
         self._reroute_wait_s = reroute_wait_s
-        self._router_timeout_s = router_timeout_s
         self._wall_clock = wall_clock
         self._clock = clock
         self._itl = metrics.ITL_SECONDS.labels()
@@ -248,12 +244,11 @@ class Generator:
     async def _asked(self, ask: RouteRequest) -> RouteChoice:
         """The router's choice, or any candidate when it has none: a request does not wait for an optimisation."""
         try:
-            async with asyncio.timeout(self._router_timeout_s):
-                choice = await self._router.choose(ask)
+            choice = await self._router.choose(ask)
             if choice.instance_id in ask.candidates:
                 return choice
             reason = "router_chose_unknown"
-        except (Unavailable, TimeoutError):
+        except Unavailable:
             reason = "router_unavailable"
         metrics.FALLBACKS.labels(reason).inc()
         return RouteChoice(instance_id=random.choice(ask.candidates), rule="fallback", reason=reason)

@@ -127,4 +127,7 @@ def _logit_bias(bias: dict[str, float] | None, vocab_size: int) -> dict[int, flo
 
 
 def _first(*values: Any) -> Any:
-    return next(value for value in values if value is not None)
+    for value in values:
+        if value is not None:
+            return value
+    raise AssertionError("the last value is never None")

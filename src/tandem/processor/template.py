@@ -15,8 +15,9 @@ import jinja2
 import jinja2.ext
 from jinja2 import meta, nodes
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 
 from tandem.errors import ConfigError, RequestError
 
@@ -53,6 +54,7 @@ class ChatTemplate:
         environment = _environment()
         try:
             self._template = environment.from_string(source)
+            self._template.globals = dict(self._template.globals)  # a chain of mappings: copied for every prompt
             read = meta.find_undeclared_variables(environment.parse(source))
         except jinja2.TemplateError as error:
             raise ConfigError(f"the chat template does not compile: {error}") from error
@@ -161,11 +163,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """A method of a text needs no checks and takes no context."""
-        if type(__obj) is BuiltinMethodType and type(__obj.__self__) is str:
+        """A method of a text needs no checks and takes no context; nor do the template's own macros and namespaces."""
+        kind = type(__obj)
+        if (kind is BuiltinMethodType and type(__obj.__self__) is str) or kind is Macro or __obj is Namespace:
             kwargs.pop("_block_vars", None)
             kwargs.pop("_loop_vars", None)
-            return __obj(*args, **kwargs)
+            return __obj(__context.eval_ctx, *args, **kwargs) if kind is Macro else __obj(*args, **kwargs)
         return super().call(__context, __obj, *args, **kwargs)
 
 

@@ -33,7 +33,7 @@ def tool_choice(request: ChatRequest) -> ToolChoice:
         RequestError: tools without a name, with the same name, or with parameters that are no object; a choice
             without tools, or one that names a tool that is not there. `param` names the field.
     """
-    functions = _functions(request.tools or [])
+    functions = _functions(request.tools) if request.tools else {}
     mode, names = _choice(request.tool_choice, bool(functions))
     for name in names or ():
         if name not in functions:

@@ -69,7 +69,7 @@ class Router(Protocol):
     """What the processor calls, here or in another process."""
 
     async def choose(self, request: RouteRequest) -> RouteChoice:
-        """One of `request.candidates`. Raises `Unavailable` when the router itself cannot answer."""
+        """One of `request.candidates`. Raises `Unavailable` when the router itself cannot answer, in time."""
 
     def prefilled(self, request_id: str) -> None:
         """The request's first token has come. Safe to repeat, and never to call."""

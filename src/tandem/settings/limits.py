@@ -29,8 +29,9 @@ class LimitSettings:
     """How long a client may read nothing while there is something to read. Seconds; then its connection is cut."""
 
     max_inflight: int = 1024
-    """Requests served at once; from there on 429 with Retry-After. Bounds memory: a request holds its body and a
-    stream. Requests with a priority above 0 (less urgent) get three quarters of it, those below 0 a quarter more."""
+    """Requests served at once, over all processes of one `--workers`; from there on 429 with Retry-After. Bounds
+    memory: a request holds its body and a stream. Requests with a priority above 0 (less urgent) get three quarters
+    of it, those below 0 a quarter more."""
 
     max_waiting: int = 256
     """Sequences that wait in each decode worker, on average, from which on requests get 429. As with `max-inflight`,

@@ -26,7 +26,8 @@ class ServiceArgs:
     """Placement of one service. Key `ServiceArgs` of its section."""
 
     workers: int | None = None
-    """Processes of this service. Default: the decorator's, 1."""
+    """Processes of this service. Default: the decorator's, 1. Those of a Frontend share its port, and what is linked to
+    it lives in each; `--workers` says it for the entry of the graph."""
 
     resources: Resources = field(default_factory=Resources)
     """What each needs."""

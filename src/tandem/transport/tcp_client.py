@@ -36,7 +36,7 @@ class TcpCallStream:
         self._taken_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         if deadline is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - time.time()), self._on_deadline)
+            self._timer = link.loop.call_later(max(0.0, deadline - time.time()), self._on_deadline)
 
     def __aiter__(self) -> Self:
         return self

@@ -15,13 +15,15 @@ from tests.processor.fakes import saying
 from tandem.core.openai_in import ChatRequest
 from tandem.core.openai_out import Spent
 from tandem.core.request import GenerateOutput, GenerateRequest
-from tandem.errors import EngineFailed, RateLimited, RequestError
+from tandem.errors import EngineFailed, Overloaded, RateLimited, RequestError
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.keys import KeyEntry, NewKey, new_key
 from tandem.frontend.guard.quotas import Bucket, Meter, Quotas, duration
+from tandem.frontend.guard.service import Guard
 from tandem.frontend.guard.tickets import Ticket, effective_priority, header_priority
 from tandem.observe import metrics
 from tandem.processor.model import TextModel
+from tandem.settings import LimitSettings
 
 CHAT = "/v1/chat/completions"
 HI: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]}
@@ -84,6 +86,30 @@ def test_over_any_time_no_more_is_taken_than_the_limit_and_its_refill(asked: lis
 def test_who_waits_as_told_gets_in(amount: int, used: float) -> None:
     bucket = Bucket(100, 60.0, 100.0 - used, 0.0)
     assert bucket.wait_s(amount, bucket.wait_s(amount, 0.0)) == 0
+
+
+def test_what_a_key_spends_in_one_process_is_missing_in_the_others() -> None:
+    made, told = new_key("alice", {"requests-per-minute": 10, "tokens-per-minute": 1000}), []
+    guards = [Guard(Keys(text=made.line), clock=lambda: 0.0) for _ in range(2)]
+    key = guards[0].key_of({b"authorization": f"Bearer {made.key}".encode()})
+    for number in range(6):
+        guards[0].enter(str(number), key, {}, lambda *header: told.append(header))
+    assert guards[0].spent() == {"alice": {"requests": 6}}
+    assert guards[0].spent() == {}
+    guards[1].heard_spent({"alice": {"requests": 6}, "somebody": {"requests": 1}})
+    for number in range(4):
+        guards[1].enter(str(number), key, {}, lambda *header: told.append(header))
+    with pytest.raises(RateLimited):
+        guards[1].enter("4", key, {}, lambda *header: told.append(header))
+    assert guards[1].spent() == {"alice": {"requests": 4}}  # what was heard is not told again
+    assert ("x-ratelimit-remaining-requests", "0") in told
+
+
+def test_processes_of_one_door_share_the_requests_served_at_once() -> None:
+    guard = Guard(limits=LimitSettings(max_inflight=5), processes=2)
+    guard.enter("a", None, {}, print, running=2)
+    with pytest.raises(Overloaded):
+        guard.enter("b", None, {}, print, running=3)
 
 
 def test_a_changed_limit_keeps_what_was_used() -> None:

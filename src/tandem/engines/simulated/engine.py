@@ -26,6 +26,7 @@ from tandem.engines.model_files import read_model_files
 from tandem.engines.ports import EngineCapabilities, EngineLoad, EngineSpec, TransferTotals
 from tandem.engines.simulated.args import simulated_args
 from tandem.engines.simulated.cache import BlockCache
+from tandem.engines.simulated.feed import Feed
 from tandem.engines.simulated.model import TokenModel
 from tandem.engines.simulated.pins import Pins
 from tandem.engines.simulated.scheduler import Scheduler, Sequence
@@ -74,7 +75,7 @@ class SimulatedEngine:
         self._check = HandoffCheck(ENGINE, required=("address",))
         self._pins = Pins(self._cache, sleep=sleep, freed=self._stir)
         self._channel = SideChannel(self._pins)
-        self._queues: dict[Sequence, asyncio.Queue[Item]] = {}
+        self._queues: dict[Sequence, Feed[Item]] = {}
         self._arrivals = 0
         self._totals = TransferTotals()
         self._batches: deque[KvEventBatch] = deque(maxlen=_EVENT_BATCHES)
@@ -207,7 +208,7 @@ class SimulatedEngine:
         if self._steps is not None:
             self._steps.cancel()
         for queue in self._queues.values():
-            queue.put_nowait(EngineFailed(f"the engine died: {reason}"))
+            queue.put(EngineFailed(f"the engine died: {reason}"))
         self._batch_ready.set()
 
     async def aclose(self) -> None:
@@ -243,7 +244,7 @@ class SimulatedEngine:
         """Run a sequence; leaving, in whatever way, frees what it holds."""
         if self._dead.is_set():
             raise EngineFailed(f"the engine died: {self._death}")
-        queue: asyncio.Queue[Item] = asyncio.Queue()  # at most max_tokens items, so it needs no bound of its own
+        queue = Feed[Item]()
         self._queues[seq] = queue
         self._scheduler.add(seq)
         self._stir()
@@ -321,7 +322,7 @@ class SimulatedEngine:
         work = self._scheduler.plan()
         for seq in self._scheduler.fetching:
             if seq not in fetching:
-                self._queues[seq].put_nowait(None)
+                self._queues[seq].put(None)
         if not work:
             self._publish()
             return False
@@ -331,7 +332,7 @@ class SimulatedEngine:
         )
         await self._sleep(cost)
         for progress in self._scheduler.apply(work):
-            self._queues[progress.seq].put_nowait(progress.output)
+            self._queues[progress.seq].put(progress.output)
         self._publish()
         return True
 

@@ -71,6 +71,8 @@ class Meter:
     """What one key has left."""
 
     buckets: dict[tuple[Unit, float], Bucket] = field(default_factory=dict)
+    untold: dict[Unit, int] = field(default_factory=dict)
+    """What was taken since others were last told."""
 
     def fit(self, entry: KeyEntry, now: float) -> None:
         """Take over the limits of `entry`, which may have changed; what was used stays used."""
@@ -96,12 +98,16 @@ class Meter:
         worst = max(mine, key=lambda bucket: bucket.wait_s(amount, now))
         if (wait_s := worst.wait_s(amount, now)) > 0:
             return Refusal(unit, worst.limit, worst.period_s, wait_s)
-        for bucket in mine:
-            bucket.take(amount, now)
+        self.correct(unit, amount, now)
         return None
 
     def correct(self, unit: Unit, more: int, now: float) -> None:
         """It was `more` than was taken; negative gives back."""
+        self.untold[unit] = self.untold.get(unit, 0) + more
+        self.heard(unit, more, now)
+
+    def heard(self, unit: Unit, more: int, now: float) -> None:
+        """So much was taken elsewhere."""
         for (of, _), bucket in self.buckets.items():
             if of == unit:
                 bucket.take(more, now)
@@ -130,6 +136,15 @@ class Quotas:
         meter.fit(entry, now)
         self._meters[entry.name] = (entry, meter)
         return meter if meter.buckets else None
+
+    def untold(self) -> dict[str, dict[Unit, int]]:
+        """What each key has spent since this was last asked: for the others that serve it."""
+        found = {}
+        for name, (_, meter) in self._meters.items():
+            if spent := {unit: amount for unit, amount in meter.untold.items() if amount}:
+                found[name] = spent
+            meter.untold.clear()
+        return found
 
     def keep_only(self, names: set[str]) -> None:
         """Forget keys that are gone."""

@@ -14,7 +14,7 @@ from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tok
 from tandem.frontend.guard.admission import Admission
 from tandem.frontend.guard.keyring import Keys
 from tandem.frontend.guard.keys import KeyEntry, shown_key
-from tandem.frontend.guard.quotas import Quotas
+from tandem.frontend.guard.quotas import Quotas, Unit
 from tandem.frontend.guard.tickets import PRIORITY_HEADER, Ticket, effective_priority, header_priority
 from tandem.frontend.ports import Processor
 from tandem.frontend.statuses import HttpFault
@@ -35,11 +35,13 @@ class Guard:
         keys: Keys | None = None,
         *,
         limits: LimitSettings | None = None,
+        processes: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`processes`: how many share the clients, and so the requests that may be served at once."""
         limits = limits or LimitSettings()
         self._keys = keys or Keys()
-        self._admission = Admission(limits.max_inflight, limits.max_waiting)
+        self._admission = Admission(-(-limits.max_inflight // processes), limits.max_waiting)
         self._quotas = Quotas()
         self._clock = clock
         self._tickets: dict[str, Ticket] = {}
@@ -98,6 +100,18 @@ class Guard:
     def heard(self, report: LoadReport) -> None:
         """A decode worker said how busy it is."""
         self._admission.pressure.heard(report, self._clock())
+
+    def spent(self) -> dict[str, dict[Unit, int]]:
+        """What keys have spent here since this was last asked."""
+        return self._quotas.untold()
+
+    def heard_spent(self, spent: Mapping[str, Mapping[Unit, int]]) -> None:
+        """What keys have spent in another process."""
+        now = self._clock()
+        for entry in self._keys.ring().entries:
+            if (amounts := spent.get(entry.name)) and (meter := self._quotas.meter(entry, now)) is not None:
+                for unit, amount in amounts.items():
+                    meter.heard(unit, amount, now)
 
     def leave(self, request_id: str) -> None:
         """It is over."""
