@@ -252,24 +252,37 @@ MISTRAL = [
     Case("one", mistral(*OSLO), [OSLO]),
     Case("several", mistral(*OSLO) + mistral(*ROME) + mistral(*NOW), [OSLO, ROME, NOW]),
     Case("without the second mark", mistral(*OSLO).replace("[ARGS]", ""), [OSLO]),
-    Case("with an id", mistral(*OSLO).replace("[ARGS]", "[CALL_ID]abc123def[ARGS]"), [OSLO]),
-    Case("mark said twice", f"[TOOL_CALLS]{mistral(*OSLO)}", [OSLO]),
+    Case(
+        "with an id",
+        mistral(*OSLO).replace("[ARGS]", "[CALL_ID]abc123def[ARGS]"),
+        [OSLO],
+        "vLLM takes the id for a part of the name",
+    ),
+    Case(
+        "mark said twice",
+        f"[TOOL_CALLS]{mistral(*OSLO)}",
+        [OSLO],
+        "vLLM takes the second mark for a part of the name",
+    ),
     Case("text before", f"Look: {mistral(*OSLO)}", ["Look:", OSLO]),
-    Case("text after", f"{mistral(*OSLO)} Done.", [OSLO, "Done."]),
+    Case("text after", f"{mistral(*OSLO)} Done.", [OSLO, "Done."], LOST_AFTER),
     Case("nested", mistral(*NESTED), [NESTED]),
     Case("quotes", mistral(*QUOTED), [QUOTED]),
-    Case("line break in a string", mistral("write", '{"text": "a\n\tb"}'), [LINES]),
-    Case("list", mistral_list(OSLO, ROME), [OSLO, ROME]),
-    Case("list after text", f"Look: {mistral_list(NESTED)}", ["Look:", NESTED]),
-    Case("list with text after", f"{mistral_list(QUOTED)} Done.", [QUOTED, "Done."]),
-    Case("object alone", mistral_list(OSLO).replace("[{", "{").replace("}]", "}"), [OSLO]),
-    Case("empty list", "[TOOL_CALLS][]", ["[TOOL_CALLS][]"]),
-    Case("no call", "[TOOL_CALLS] What?", ["[TOOL_CALLS] What?"]),
+    Case("line break in a string", mistral("write", '{"text": "a\n\tb"}'), [LINES], STRICT),
     Case("cut off", cut(mistral(*OSLO)), [CUT]),
-    Case("list cut off", cut(mistral_list(NOW, OSLO)), [NOW, CUT]),
-    Case("list cut off after a call", cut(mistral_list(NOW, OSLO), "}, "), [NOW]),
     Case("plain text", "See [1] and [TOOL", ["See [1] and [TOOL"]),
 ]
+MISTRAL_LISTS = [
+    Case("list", mistral_list(OSLO, ROME), [OSLO, ROME]),
+    Case("list after text", f"Look: {mistral_list(NESTED)}", ["Look:", NESTED]),
+    Case("list with text after", f"{mistral_list(QUOTED)} Done.", [QUOTED, "Done."], LOST_AFTER),
+    Case("object alone", mistral_list(OSLO).replace("[{", "{").replace("}]", "}"), [OSLO]),
+    Case("empty list", "[TOOL_CALLS][]", ["[TOOL_CALLS][]"], "vLLM drops the mark"),
+    Case("no call", "[TOOL_CALLS] What?", ["[TOOL_CALLS] What?"], "vLLM drops the mark"),
+    Case("list cut off", cut(mistral_list(NOW, OSLO)), [NOW, CUT], "vLLM gives the list as text"),
+    Case("list cut off after a call", cut(mistral_list(NOW, OSLO), "}, "), [NOW], "vLLM gives the list as text"),
+]
+"""What models before Mistral's eleventh tokenizer write."""
 
 
 def v3(name: str, arguments: str) -> str:
@@ -337,6 +350,8 @@ class Whole(NamedTuple):
     text: str
     reasoning: str
     found: Found
+    differs: str = ""
+    """Why vLLM finds something else; empty: it finds the same."""
 
 
 HARMONY = [
@@ -357,12 +372,18 @@ HARMONY = [
         ["Look:", OSLO, NOW],
     ),
     Whole("two thoughts", f"{ANALYSIS}{ANALYSIS}<|channel|>final<|message|>Yes.", "Hm.\nHm.", ["Yes."]),
-    Whole("another tool", f"<|channel|>analysis to=python code<|message|>1+1<|call|>{ANALYSIS}", "1+1\nHm.", []),
-    Whole("no arguments", harmony("now", ""), "", [NOW]),
+    Whole(
+        "another tool",
+        f"<|channel|>analysis to=python code<|message|>1+1<|call|>{ANALYSIS}",
+        "1+1\nHm.",
+        [],
+        "vLLM stops reading after the first call",
+    ),
+    Whole("no arguments", harmony("now", ""), "", [NOW], "vLLM leaves the arguments empty, which is no JSON"),
     Whole("cut off in a thought", "<|channel|>analysis<|message|>Hm", "Hm", []),
     Whole("cut off in a call", cut(harmony(*OSLO)), "", [CUT]),
-    Whole("no harmony", "Yes <|end|> no", "", ["Yes \n no"]),
-    Whole("cut off in a header", f"{ANALYSIS}<|channel|>fin", "Hm.", []),
+    Whole("no harmony", "Yes <|end|> no", "", ["Yes \n no"], "vLLM shows the mark"),
+    Whole("cut off in a header", f"{ANALYSIS}<|channel|>fin", "Hm.", [], "vLLM shows the header"),
 ]
 
 CORPUS: dict[str, list[Case]] = {
@@ -370,7 +391,7 @@ CORPUS: dict[str, list[Case]] = {
     "qwen3_coder": QWEN3_CODER,
     "llama3_json": LLAMA3_JSON,
     "pythonic": PYTHONIC,
-    "mistral": MISTRAL,
+    "mistral": [*MISTRAL, *MISTRAL_LISTS],
     "deepseek_v3": [*DEEPSEEK_V3, *DEEPSEEK_V31],
 }
 """By the name of the format."""
