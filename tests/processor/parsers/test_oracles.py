@@ -28,7 +28,7 @@ from tests.processor.parsers.corpus import (
 )
 from tests.processor.parsers.folding import Found, read
 
-from tandem.core.openai_in import ChatRequest
+from tandem.core.openai_in import ChatRequest, JsonSchema, ResponseFormat
 from tandem.processor.grammars import Thoughts, after_thoughts
 from tandem.processor.parsers.choosing import Formats
 from tandem.processor.parsers.registry import reasoning_format, tool_format
@@ -255,3 +255,28 @@ def test_strict_functions_have_their_arguments_by_the_schema_in_free_text_too() 
         assert holds(grammar, '<tool_call>\n{"name": "write", "arguments": {"text": 7}}\n</tool_call>')
     own = asked("hermes", "auto", tools=tools, guided_regex="a+")
     assert own.grammar is None, "the client's own form of the answer rules"
+
+
+SKY: Any = {"type": "object", "properties": {"sky": {"type": "string"}}, "required": ["sky"]}
+FORMED = ResponseFormat(type="json_schema", json_schema=JsonSchema(name="sky", schema=SKY))
+
+
+@pytest.mark.parametrize("name", [name for name in REQUIRED if name not in ("harmony", "pythonic")])
+def test_with_a_form_of_the_answer_the_model_calls_or_answers_in_it(name: str) -> None:
+    reading = asked(name, "auto", response_format=FORMED)
+    assert holds(reading.grammar, REQUIRED[name])
+    assert holds(reading.grammar, '{"sky": "snow"}')
+    assert not holds(reading.grammar, '{"sky": 7}')
+    assert not holds(reading.grammar, "Snow.")
+    assert read(reading.formats.tools, [REQUIRED[name]], TOOLS) == [NOW]
+    assert read(reading.formats.tools, ['{"sky": "snow"}'], TOOLS) == ['{"sky": "snow"}']
+
+
+def test_a_model_that_thinks_may_think_before_a_call_or_an_answer_in_a_form() -> None:
+    grammar = asked("hermes", "auto", "qwen3", response_format=ResponseFormat(type="json_object")).grammar
+    thought = after_thoughts(grammar, Thoughts("<think>", "</think>", begun=False))
+    assert holds(thought, f"<think>\nWhat now?\n</think>\n\n{REQUIRED['hermes']}")
+    assert holds(thought, '<think>\nWhat now?\n</think>\n\n{"sky": "snow"}')
+    assert not holds(thought, "<think>\nWhat now?\n</think>\n\nSnow.")
+    alone = asked("hermes", "none", response_format=ResponseFormat(type="json_object"))
+    assert alone.grammar is None, "without tools the form rules by itself"
