@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.processor.parsers.corpus import HARMONY, Whole, as_openai
+from tests.processor.parsers.corpus import as_openai
+from tests.processor.parsers.harmony_corpus import HARMONY, Whole
 from tests.processor.parsers.test_oracles import meant, ours
 
 pytestmark = [
