@@ -147,6 +147,16 @@ def test_an_unset_key_is_left_to_vllm() -> None:
     assert "max_num_seqs" not in args_of(max_num_seqs=None).values
 
 
+def test_an_engine_knows_what_thoughts_stand_between_unless_the_yaml_says_so_itself() -> None:
+    demo = str(Path(__file__).parents[2] / "models" / "tiny-qwen3")
+    known = {"reasoning_start_str": "<think>", "reasoning_end_str": "</think>"}
+    assert args_of(model=demo).values["reasoning_config"] == known
+    assert "reasoning_config" not in args_of().values, "a model whose vocabulary has no such tokens"
+    own = args_of(model=demo, reasoning_config='{"reasoning_start_str": "<a>", "reasoning_end_str": "</a>"}')
+    assert "<a>" in own.values["reasoning_config"]
+    assert "reasoning_config" not in args_of(model=demo, reasoning_parser="qwen3").values
+
+
 def test_priorities_are_heeded_and_one_backend_enforces_every_grammar_unless_the_yaml_says_otherwise() -> None:
     values = args_of().values
     assert (values["scheduling_policy"], values["structured_outputs_config"]) == ("priority", {"backend": "xgrammar"})

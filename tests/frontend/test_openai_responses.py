@@ -261,6 +261,20 @@ async def test_what_cannot_be_is_named_in_the_clients_words(door: OpenDoor) -> N
         assert "messages" not in error["message"]
 
 
+async def test_input_is_counted_before_it_is_sent(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "Hello there."))
+    async with client(one) as ask:
+        asked: Any = {"model": "tiny", "input": "Hi", "instructions": "Be brief.", "tools": [TOOL]}
+        counted = await ask.responses.input_tokens.count(**asked)
+        assert (counted.object, one.house.workers.calls) == ("response.input_tokens", [])
+        reply = await ask.responses.create(**asked)
+        assert reply.usage is not None
+        assert counted.input_tokens == reply.usage.input_tokens
+        with pytest.raises(openai.BadRequestError) as refused:
+            await ask.responses.input_tokens.count(model="tiny", input="Hi", previous_response_id="resp_1")
+        assert refused.value.param == "previous_response_id"
+
+
 async def test_no_response_is_ever_kept(door: OpenDoor, text_model: TextModel) -> None:
     one = await door(saying(text_model, "Hi"))
     async with client(one) as ask:

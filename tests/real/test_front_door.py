@@ -181,6 +181,41 @@ async def test_a_prompt_is_echoed_with_its_log_probabilities(ask: AsyncOpenAI) -
     assert only.tokens == found.tokens[: count - 4]
 
 
+async def test_a_prompts_log_probabilities_are_those_of_its_tokens(ask: AsyncOpenAI) -> None:
+    prompt: Any = {"model": "tiny", "prompt": "What is prefill?", "max_tokens": 1, "temperature": 0}
+    asked: Any = {"prompt_logprobs": 2, "return_token_ids": True}
+    choice = (await ask.completions.create(**prompt, extra_body=asked)).choices[0].model_dump()
+    about, tokens = choice["prompt_logprobs"], choice["prompt_token_ids"]
+    assert [position is None for position in about] == [True] + [False] * (len(tokens) - 1)
+    echoed = await ask.completions.create(**prompt, echo=True, logprobs=2)
+    found = echoed.choices[0].logprobs
+    assert found is not None
+    assert found.token_logprobs is not None
+    assert [position[str(token)]["logprob"] for token, position in zip(tokens[1:], about[1:], strict=True)] == (
+        pytest.approx(found.token_logprobs[1 : len(tokens)], abs=0.1)
+    )
+    assert all({entry["rank"] for entry in position.values()} >= {1, 2} for position in about[1:])
+
+
+async def test_a_thought_ends_where_its_budget_does(ask: AsyncOpenAI) -> None:
+    question: Any = {"model": "tiny", "messages": HI, "temperature": 0, "max_tokens": 400}
+    free = await ask.chat.completions.create(**question)
+    assert free.usage is not None
+    assert free.usage.completion_tokens_details is not None
+    usual = free.usage.completion_tokens_details.reasoning_tokens
+    assert usual is not None
+    assert usual > 12
+    for budget in (8, 0):
+        cut = await ask.chat.completions.create(**question, extra_body={"thinking_token_budget": budget})
+        thought = str(cut.choices[0].message.model_dump().get("reasoning") or "")
+        assert str(free.choices[0].message.model_dump()["reasoning"]).startswith(thought.strip())
+        assert cut.usage is not None
+        used = cut.usage.completion_tokens_details
+        assert (used.reasoning_tokens or 0 if used else 0) <= budget + 2, "with its two marks"
+        assert cut.choices[0].message.content, "the answer follows"
+        assert cut.choices[0].finish_reason == "stop"
+
+
 async def test_a_response_streams_what_it_would_say_in_one_piece(ask: AsyncOpenAI) -> None:
     whole = await ask.responses.create(model="tiny", input="Who are you?", temperature=0, max_output_tokens=200)
     async with ask.responses.stream(model="tiny", input="Who are you?", temperature=0, max_output_tokens=200) as stream:
@@ -271,6 +306,31 @@ async def test_a_call_that_must_be_is_made(ask: AsyncOpenAI, choice: str, finish
     (call,) = made.message.tool_calls
     assert call.function.name in ({"get_weather", "get_time"} if choice == "required" else {choice})
     assert set(msgspec.json.decode(call.function.arguments, type=dict[str, str])) == {"city"}
+
+
+async def test_with_a_form_of_the_answer_a_tool_is_called_first_and_its_result_put_in_form(ask: AsyncOpenAI) -> None:
+    form: Any = {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "sky",
+            "schema": {
+                "type": "object",
+                "properties": {"sky": {"enum": ["snow", "sun"]}},
+                "required": ["sky"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    settings: Any = {"model": "tiny", "tools": TOOLS, "response_format": form, "temperature": 0, "max_tokens": 300}
+    asked = (await ask.chat.completions.create(messages=WEATHER, **settings)).choices[0]
+    assert asked.finish_reason == "tool_calls"
+    assert asked.message.tool_calls is not None
+    (call,) = asked.message.tool_calls
+    assert msgspec.json.decode(call.function.arguments) == {"city": "Oslo"}
+    told = await ask.chat.completions.create(messages=HI, **settings)
+    message = told.choices[0].message
+    if message.tool_calls is None:  # the small model may call, whatever it is asked
+        assert msgspec.json.decode(message.content or "")["sky"] in ("snow", "sun")
 
 
 async def test_a_tools_schema_that_does_not_compile_is_refused_as_such(ask: AsyncOpenAI) -> None:

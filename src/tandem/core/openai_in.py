@@ -54,7 +54,11 @@ REFUSED: Final = {
     "logits_processors": "nothing runs in an engine that came with a request",
     "repetition_detection": "see repetition_penalty",
     "logprob_token_ids": "top_logprobs reports the most likely tokens",
-    "thinking_token_budget": "reasoning_effort turns thinking on and off",
+    "thinking_token_budget": "it limits the thoughts of a chat",
+    "thinking_budget": "it limits the thoughts of a chat",
+    "echo": "only plain completions repeat their prompt",
+    "add_special_tokens": "the chat template writes them",
+    "watermarking": "answers are not marked",
     "use_beam_search": "answers are sampled",
     "truncate_prompt_tokens": "no prompt is cut: one that is too long is refused",
     "prompt_embeds": "prompts are text or tokens",
@@ -165,6 +169,12 @@ class RequestFields(msgspec.Struct, kw_only=True, omit_defaults=True):
     guided_choice: Choices | None = None
     guided_grammar: GrammarText | None = None
     skip_special_tokens: bool = True
+    prompt_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    """Log probabilities of the prompt's tokens, with so many alternatives each. Not in a stream."""
+    return_token_ids: bool | None = None
+    """Whether the answer has its tokens (`token_ids`) and the prompt's (`prompt_token_ids`) beside the text."""
+    return_tokens_as_token_ids: bool | None = None
+    """Whether log probabilities name tokens as `token_id:17` instead of by their text."""
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     """Smaller is more urgent; 0 is usual."""
     cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
@@ -237,7 +247,8 @@ class ChatRequest(RequestFields, kw_only=True, omit_defaults=True):
     max_completion_tokens: Count | None = None
     """The newer name of max_tokens; it wins."""
     fit_max_tokens: bool = False
-    """Whether a limit beyond the context is cut to what the context leaves, instead of refused."""
+    """Whether a limit beyond the context is cut to what the context leaves, instead of refused; likewise a budget
+    for thoughts that cannot be limited."""
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -248,6 +259,12 @@ class ChatRequest(RequestFields, kw_only=True, omit_defaults=True):
     """`none` and `minimal` turn thinking off where the model's template can, the others on."""
     enable_thinking: bool | None = None
     """The same switch as Qwen's own service spells it."""
+    thinking_token_budget: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    """Most tokens of a thought: then the engine ends it, and the model goes on with its answer. -1: no limit."""
+    thinking_budget: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    """The same as Qwen's own service spells it."""
+    include_reasoning: bool | None = True
+    """Whether the answer has the thought. It is made, and paid for, all the same."""
     chat_template_kwargs: TemplateOptions | None = None
     """Switches of the model's chat template: the names that it reads, and no others."""
     add_generation_prompt: bool = True

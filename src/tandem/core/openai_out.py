@@ -68,6 +68,19 @@ class CompletionLogprobs(msgspec.Struct, frozen=True):
     text_offset: list[int]
 
 
+class PromptLogprob(msgspec.Struct, frozen=True):
+    """What vLLM says of a token at a place of the prompt."""
+
+    logprob: float
+    rank: int
+    """1 is the most likely token."""
+    decoded_token: str
+
+
+PromptLogprobs = list[dict[int, PromptLogprob] | None]
+"""Per token of the prompt, by token: the token that is there and the likeliest ones. Nothing for the first."""
+
+
 class CalledFunction(msgspec.Struct, frozen=True):
     """The call itself."""
 
@@ -122,6 +135,8 @@ class ChunkChoice(msgspec.Struct, kw_only=True, gc=False):
     finish_reason: Finish | None = None
     stop_reason: int | str | UnsetType = UNSET
     """What stopped it, when that was not the end-of-sequence token (vLLM's field)."""
+    token_ids: list[int] | UnsetType = UNSET
+    """With `return_token_ids`: the chunk's tokens."""
 
 
 class ChatChunk(msgspec.Struct, kw_only=True, tag_field="object", tag="chat.completion.chunk", gc=False):
@@ -132,6 +147,8 @@ class ChatChunk(msgspec.Struct, kw_only=True, tag_field="object", tag="chat.comp
     model: str
     choices: list[ChunkChoice]
     usage: Usage | UnsetType | None = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    """With `return_token_ids`, on the first chunk."""
 
 
 class AnswerMessage(msgspec.Struct, kw_only=True):
@@ -155,6 +172,8 @@ class AnswerChoice(msgspec.Struct, kw_only=True):
     logprobs: ChatLogprobs | None = None
     finish_reason: Finish
     stop_reason: int | str | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
+    """With `return_token_ids`."""
 
 
 class ChatCompletion(msgspec.Struct, kw_only=True, tag_field="object", tag="chat.completion"):
@@ -167,6 +186,10 @@ class ChatCompletion(msgspec.Struct, kw_only=True, tag_field="object", tag="chat
     usage: Usage | None
     service_tier: None = None
     system_fingerprint: None = None
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
+    """Where they were asked for."""
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    """With `return_token_ids`."""
 
 
 class TextChoice(msgspec.Struct, kw_only=True, gc=False):
@@ -177,6 +200,12 @@ class TextChoice(msgspec.Struct, kw_only=True, gc=False):
     logprobs: CompletionLogprobs | None = None
     finish_reason: Finish | None = None
     stop_reason: int | str | UnsetType = UNSET
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
+    """Where they were asked for."""
+    token_ids: list[int] | UnsetType = UNSET
+    """With `return_token_ids`: the answer's tokens, in a stream those that are new."""
+    prompt_token_ids: list[int] | UnsetType = UNSET
+    """With `return_token_ids`; in a stream on the choice's first event."""
 
 
 class Completion(msgspec.Struct, kw_only=True, tag_field="object", tag="text_completion", gc=False):

@@ -55,6 +55,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_logprobs: int | None = None
     """The same for prompt tokens. Such a request is always prefilled where it decodes."""
     grammar: Grammar | None = None
+    max_thinking_tokens: int | None = None
+    """Most tokens of a thought, those of it in the prompt included: then the engine writes its end."""
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

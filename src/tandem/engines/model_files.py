@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _WORD = re.compile("Ġ?[A-Za-z]+")
+_THOUGHT_TAGS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class ModelFiles:
     eos_token_ids: tuple[int, ...]
     max_position_embeddings: int
     kv_bytes_per_token: int
+    thought_tags: tuple[str, str] | None = None
+    """What thoughts stand between, where both are tokens of their own."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -30,6 +33,7 @@ def read_model_files(model_path: str) -> ModelFiles:
     tokenizer = _json(model_path, "tokenizer.json")
     words = tokenizer.get("model", {}).get("vocab", {})
     names = words.items() if isinstance(words, dict) else ()
+    added_texts = {added.get("content") for added in tokenizer.get("added_tokens", [])}
     special = {int(added["id"]) for added in tokenizer.get("added_tokens", [])} | set(eos_ids)
     vocabulary = tuple(sorted(id_ for name, id_ in names if id_ not in special and _WORD.fullmatch(name)))
     heads = int(config.get("num_attention_heads", 8))
@@ -43,6 +47,7 @@ def read_model_files(model_path: str) -> ModelFiles:
         * int(config.get("num_hidden_layers", 16))
         * int(config.get("num_key_value_heads", heads))
         * head_dim,
+        thought_tags=next((tags for tags in _THOUGHT_TAGS if added_texts.issuperset(tags)), None),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import UNSET, UnsetType
 
+from tandem.core.openai_in import ChatRequest
 from tandem.core.openai_out import (
     AnswerChoice,
     AnswerMessage,
@@ -15,13 +16,15 @@ from tandem.core.openai_out import (
     Finish,
     FunctionDelta,
     MadeToolCall,
+    PromptLogprobs,
     ToolCallDelta,
 )
 from tandem.core.outlet import Outlet
+from tandem.core.request import TokenLogprobs
 from tandem.observe import metrics
 from tandem.processor.envelope import Envelope
 from tandem.processor.lane import TEXT, Lane, OpenLane, parts_of, unescaped
-from tandem.processor.logprobs import chat_logprobs
+from tandem.processor.logprobs import chat_logprobs, prompt_logprobs
 from tandem.processor.model import TextModel
 from tandem.processor.parsers.ports import CallBegun, Item
 from tandem.processor.pieces import Piece
@@ -36,25 +39,32 @@ class ChatWriter:
         model: TextModel,
         *,
         reading: Reading | None = None,
-        top_logprobs: int = 0,
+        asked: ChatRequest | None = None,
     ) -> None:
-        """`reading`: what is told apart; None: all is content."""
+        """
+        Args:
+            reading: what is told apart; None: all is content.
+            asked: what the client wants to see beside the text; None: nothing.
+        """
         self._model = model
         self._reading = reading
         self._splitter = reading.splitter() if reading is not None else None
         self._reader = reading.reader() if reading is not None else None
-        self._top_logprobs = top_logprobs
+        self._top_logprobs = asked.top_logprobs or 0 if asked is not None else 0
+        self._tokens_as_ids = asked is not None and bool(asked.return_tokens_as_token_ids)
+        self._shows_thoughts = asked is None or asked.include_reasoning is not False
+        self.tells_tokens = asked is not None and bool(asked.return_token_ids)
         self._calls = 0
         self.reasoning_tokens = 0
 
     @property
     def plain(self) -> bool:
         """Whether text is passed on as it is from here on."""
-        return self._reader is None and (self._splitter is None or self._splitter.over)
+        return self._reader is None and not self.tells_tokens and (self._splitter is None or self._splitter.over)
 
     def may_pass(self, text: str) -> bool:
         """Whether `text`, coming next, is content and nothing else. Cheap; says no in doubt."""
-        if self._splitter is not None and not self._splitter.over:
+        if self.tells_tokens or (self._splitter is not None and not self._splitter.over):
             return False
         return self._reader is None or self._reader.may_pass(text)
 
@@ -69,7 +79,8 @@ class ChatWriter:
         if ended:
             last = self._splitter.close()
             reasoning, content = reasoning + last.reasoning, content + last.content
-        found = [Delta(reasoning_content=reasoning, reasoning=reasoning)] if reasoning else []
+        shown = reasoning and self._shows_thoughts
+        found = [Delta(reasoning_content=reasoning, reasoning=reasoning)] if shown else []
         return found + self._content(content, ended)
 
     def finish(self, piece: Piece) -> Finish | None:
@@ -82,7 +93,13 @@ class ChatWriter:
         """Those of this piece's tokens, if they were asked for."""
         if piece.logprobs is None:
             return None
-        return chat_logprobs(self._model, piece.token_ids, piece.logprobs, self._top_logprobs)
+        return chat_logprobs(
+            self._model, piece.token_ids, piece.logprobs, self._top_logprobs, as_ids=self._tokens_as_ids
+        )
+
+    def prompt_logprobs(self, token_ids: Sequence[int], found: Sequence[TokenLogprobs | None]) -> PromptLogprobs:
+        """Those of the prompt's tokens."""
+        return prompt_logprobs(self._model, token_ids, found)
 
     def _content(self, text: str, ended: bool) -> list[Delta]:
         if self._reader is None:
@@ -136,18 +153,24 @@ class ChatStream:
             choice = ChunkChoice(index=index, delta=Delta(content=piece.text))
             return [self._envelope.chunk([choice], self._envelope.usage_on_chunks)]
         deltas, finish, logprobs = writer.deltas(piece), writer.finish(piece), writer.logprobs(piece)
-        if not deltas and (finish is not None or logprobs is not None):
+        if not deltas and (finish is not None or logprobs is not None or writer.tells_tokens):
             deltas = [Delta()]
         choices = [ChunkChoice(index=index, delta=delta) for delta in deltas]
         if choices:
             choices[-1].finish_reason, choices[-1].logprobs = finish, logprobs
             if piece.stop_reason is not None:
                 choices[-1].stop_reason = piece.stop_reason
+            if writer.tells_tokens:
+                choices[-1].token_ids = piece.token_ids
+        first = not self._begun
         if index not in self._begun:
             self._begun.add(index)
             choices.insert(0, ChunkChoice(index=index, delta=Delta(role="assistant", content="")))
         envelope, usage = self._envelope, self._envelope.usage_on_chunks
-        return [envelope.chunk([choice], usage) for choice in choices]
+        chunks = [envelope.chunk([choice], usage) for choice in choices]
+        if first and writer.tells_tokens:
+            chunks[0].prompt_token_ids = envelope.prompt_token_ids
+        return chunks
 
     def lane(self, outlet: Outlet) -> OpenLane:
         """Where plain text of the only sequence may go while nothing looks into it."""
@@ -182,6 +205,8 @@ class ChatFold:
         self._logprobs: ChatLogprobs | None = None
         self._finish: Finish | None = None
         self._stop_reason: int | str | UnsetType = UNSET
+        self._token_ids: list[int] = []
+        self._about_prompt: list[TokenLogprobs | None] | None = None
 
     def lane(self) -> OpenLane:
         """Where plain text may go while nothing looks into it."""
@@ -207,6 +232,14 @@ class ChatFold:
         if piece.finish_reason is not None:
             self._finish = self._writer.finish(piece)
             self._stop_reason = UNSET if piece.stop_reason is None else piece.stop_reason
+        if self._writer.tells_tokens:
+            self._token_ids += piece.token_ids
+        if piece.prompt_logprobs is not None:
+            self._about_prompt = piece.prompt_logprobs
+
+    def prompt_logprobs(self, token_ids: Sequence[int]) -> PromptLogprobs | UnsetType:
+        """Those of the prompt, which is `token_ids`, if they were asked for."""
+        return UNSET if self._about_prompt is None else self._writer.prompt_logprobs(token_ids, self._about_prompt)
 
     def _read_lane(self) -> None:
         if self._escaped:
@@ -232,6 +265,7 @@ class ChatFold:
             logprobs=self._logprobs,
             finish_reason=self._finish,
             stop_reason=self._stop_reason,
+            token_ids=self._token_ids if self._writer.tells_tokens else UNSET,
         )
 
     def _call(self, call: ToolCallDelta) -> None:

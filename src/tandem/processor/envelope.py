@@ -15,6 +15,7 @@ from tandem.core.openai_out import (
     ChunkChoice,
     Completion,
     OutputDetails,
+    PromptLogprobs,
     Spent,
     TextChoice,
     Usage,
@@ -43,10 +44,16 @@ class Envelope:
         self.model = model
         self._prompts = prompts
         self._form = form
+        self._tells_tokens = bool(request.return_token_ids)
         options = request.stream_options
         self._include = options is not None and options.include_usage
         self._no_usage: UnsetType | None = None if self._include else UNSET
         self._continuous = self._include and options is not None and options.continuous_usage_stats
+
+    @property
+    def prompt_token_ids(self) -> list[int]:
+        """Of a chat: its only prompt."""
+        return self._prompts[0].token_ids
 
     @property
     def usage_on_chunks(self) -> Usage | UnsetType | None:
@@ -89,9 +96,19 @@ class Envelope:
         """An event of a chat's stream."""
         return ChatChunk(id=self.id, created=self.created, model=self.model, choices=choices, usage=usage)
 
-    def answer(self, choices: list[AnswerChoice], usage: Usage | None) -> ChatCompletion:
-        """A chat's answer in one piece."""
-        return ChatCompletion(id=self.id, created=self.created, model=self.model, choices=choices, usage=usage)
+    def answer(
+        self, choices: list[AnswerChoice], usage: Usage | None, about_prompt: PromptLogprobs | UnsetType = UNSET
+    ) -> ChatCompletion:
+        """A chat's answer in one piece. `about_prompt`: log probabilities of the prompt, if they were asked for."""
+        return ChatCompletion(
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=choices,
+            usage=usage,
+            prompt_logprobs=about_prompt,
+            prompt_token_ids=self.prompt_token_ids if self._tells_tokens else UNSET,
+        )
 
     def completion(self, choices: list[TextChoice], usage: Usage | UnsetType | None) -> Completion:
         """A plain completion, or an event of one."""

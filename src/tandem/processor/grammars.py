@@ -29,6 +29,19 @@ def grammar_for(request: RequestFields) -> Grammar | None:
     return found[0] if found else None
 
 
+def answer_format(request: RequestFields) -> Any:
+    """What `response_format` asks of an answer in words, as part of a structural tag; None where it asks for nothing.
+
+    Raises:
+        RequestError: as `grammar_for`.
+    """
+    form = request.response_format
+    if form is None or form.type not in ("json_object", "json_schema"):
+        return None
+    grammar = grammar_for(request)
+    return None if grammar is None else as_format(grammar)
+
+
 class Thoughts(NamedTuple):
     """What may stand before the form."""
 
@@ -55,7 +68,7 @@ def thoughts_before(form: ReasoningFormat | None, prompt: str, *, goes_on: bool)
 
 def after_thoughts(grammar: Grammar, thoughts: Thoughts) -> Grammar:
     """The same form, with room for a thought before it. A structural tag of the older kind stays as it is."""
-    form = _as_format(grammar)
+    form = as_format(grammar)
     if form is None:
         return grammar
     begin = "" if thoughts.begun else thoughts.open
@@ -67,8 +80,8 @@ def after_thoughts(grammar: Grammar, thoughts: Thoughts) -> Grammar:
     return Grammar(kind="structural_tag", value=msgspec.json.encode(tag).decode(), field=grammar.field)
 
 
-def _as_format(grammar: Grammar) -> Any:
-    """A grammar as part of a structural tag."""
+def as_format(grammar: Grammar) -> Any:
+    """A grammar as part of a structural tag; None for a structural tag of the older kind."""
     match grammar.kind:
         case "json_object":
             return {"type": "json_schema", "json_schema": {"type": "object"}}

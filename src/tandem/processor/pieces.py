@@ -33,6 +33,7 @@ class SequenceText:
         "_min_tokens",
         "_stop_token_ids",
         "_stops",
+        "_tells_all",
         "cached_tokens",
         "index",
         "output_tokens",
@@ -47,7 +48,9 @@ class SequenceText:
         stop_token_ids: Sequence[int] = (),
         include_stop: bool = False,
         min_tokens: int = 0,
+        tells_all: bool = False,
     ) -> None:
+        """`tells_all`: an output that adds no text yet is a piece too, for somebody wants its tokens."""
         self.index = index
         self.output_tokens = 0
         self.cached_tokens: int | None = None
@@ -56,6 +59,7 @@ class SequenceText:
         self._stop_token_ids = stop_token_ids
         self._include_stop = include_stop
         self._min_tokens = min_tokens
+        self._tells_all = tells_all
 
     def stepper(self, passes: Callable[[str], bool] | None = None) -> Callable[[int], bytes | None]:
         """A function that takes in a single token and gives its text, escaped as in JSON; perhaps none yet.
@@ -108,6 +112,7 @@ class SequenceText:
                 finish, stop_reason = "stop", self._stops.found
             elif finish is not None:
                 text += self._stops.close()
-        if not text and finish is None and output.logprobs is None and output.prompt_logprobs is None:
+        silent = not text and finish is None and not (self._tells_all and ids)
+        if silent and output.logprobs is None and output.prompt_logprobs is None:
             return None
         return Piece(self.index, text, ids, output.logprobs, output.prompt_logprobs, finish, stop_reason)

@@ -107,6 +107,7 @@ def to_generate(
     keep: Many[str] = (),
     grammar: Grammar | None = None,
     thoughts: Thoughts | None = None,
+    max_thinking_tokens: int | None = None,
 ) -> list[Prompt]:
     """The sequences to generate: n per prompt, numbered as OpenAI numbers choices.
 
@@ -114,11 +115,14 @@ def to_generate(
         keep: special tokens that are written out even where others are skipped.
         grammar: a form of the answer that takes the place of the request's own.
         thoughts: what may stand before a form that is asked for.
+        max_thinking_tokens: the longest thought.
     Raises:
         RequestError: a knob that cannot be, or a prompt that is too long.
     """
     if request.stream_options is not None and not request.stream:
         raise RequestError("stream_options needs stream: true", param="stream_options")
+    if request.prompt_logprobs is not None and request.stream:
+        raise RequestError("prompt_logprobs are not in a stream: send stream: false", param="prompt_logprobs")
     n = request.n or 1
     total = n * len(prompts)
     if total > _MOST_SEQUENCES:
@@ -134,6 +138,7 @@ def to_generate(
             default_max_tokens=default_max_tokens,
             grammar=grammar,
             thoughts=thoughts,
+            max_thinking_tokens=max_thinking_tokens,
         )
         route_id = origin.request_id if len(prompts) == 1 else f"{origin.request_id}-p{number}"
         sequences = []
@@ -175,6 +180,7 @@ def _sequence(
             stop_token_ids=sampling.stop_token_ids,
             include_stop=request.include_stop_str_in_output,
             min_tokens=sampling.min_tokens,
+            tells_all=bool(request.return_token_ids),
         ),
     )
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from tandem.core.openai_in import ChatRequest
 from tandem.core.request import Grammar
 from tandem.errors import RequestError
-from tandem.processor.grammars import grammar_for, schema_grammar, structural_tag
+from tandem.processor.grammars import answer_format, grammar_for, schema_grammar, structural_tag
 from tandem.processor.parsers.call_list import JSON_LIST
 from tandem.processor.parsers.choosing import Formats
-from tandem.processor.parsers.enforcing import list_of_calls, required_calls, strict_calls
+from tandem.processor.parsers.enforcing import calls_or, list_of_calls, required_calls, strict_calls
 from tandem.processor.parsers.ports import ReasoningFormat, Splitter, ToolFormat, ToolReader
 from tandem.processor.tool_choice import ToolChoice, tool_choice
 
@@ -74,10 +74,20 @@ def reading_for(
             grammar = structural_tag(required_calls(tools.form, choice.tools, single=single), "tools")
         else:
             tools, grammar = replace(JSON_LIST, call_id=(tools or JSON_LIST).call_id), _listed(choice, single)
-    elif choice.mode == "auto" and choice.strict and tools is not None and holdable and grammar_for(request) is None:
-        tag = strict_calls(tools, choice.tools, choice.strict, single=single)
-        grammar = None if tag is None else structural_tag(tag, "tools")
+    elif choice.mode == "auto" and tools is not None and holdable:
+        grammar = _free_or_formed(tools, choice, request, single)
     return Reading(Formats(None if choice.mode == "none" else tools, reasoning), choice, parallel, prompt, grammar)
+
+
+def _free_or_formed(tools: ToolFormat, choice: ToolChoice, request: ChatRequest, single: bool) -> Grammar | None:
+    """Where the model may call: calls or an answer by `response_format`; else strict functions hold in free text."""
+    answer = answer_format(request) if choice.tools else None
+    if answer is not None and tools.form is not None:
+        return structural_tag(calls_or(tools.form, choice.tools, answer, single=single), "response_format")
+    if not choice.strict or grammar_for(request) is not None:
+        return None
+    tag = strict_calls(tools, choice.tools, choice.strict, single=single)
+    return None if tag is None else structural_tag(tag, "tools")
 
 
 def _listed(choice: ToolChoice, single: bool) -> Grammar:

@@ -23,12 +23,14 @@ def sampling_for(
     default_max_tokens: int | None = None,
     grammar: Grammar | None = None,
     thoughts: Thoughts | None = None,
+    max_thinking_tokens: int | None = None,
 ) -> Sampling:
     """How to draw the answer to a prompt of `prompt_tokens` tokens.
 
     Args:
         grammar: a form of the answer that takes the place of the request's own.
         thoughts: what may stand before a form.
+        max_thinking_tokens: the longest thought.
     Raises:
         ContextTooLong: prompt, or prompt plus the output asked for, is over `max_model_len`.
         RequestError: an impossible combination; `param` names the field.
@@ -55,8 +57,9 @@ def sampling_for(
         ignore_eos=bool(request.ignore_eos),
         logit_bias=_logit_bias(request.logit_bias, vocab_size),
         logprobs=logprobs,
-        prompt_logprobs=logprobs if echo else None,
+        prompt_logprobs=_prompt_logprobs(request, logprobs if echo else None),
         grammar=after_thoughts(grammar, thoughts) if grammar is not None and thoughts is not None else grammar,
+        max_thinking_tokens=max_thinking_tokens,
     )
 
 
@@ -113,6 +116,12 @@ def _logprobs(request: ChatRequest | CompletionRequest) -> int | None:
     if request.top_logprobs is not None:
         raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
     return None
+
+
+def _prompt_logprobs(request: RequestFields, echoed: int | None) -> int | None:
+    """As many as anybody wants: `echo` with `logprobs`, and `prompt_logprobs`."""
+    wanted = [count for count in (request.prompt_logprobs, echoed) if count is not None]
+    return max(wanted, default=None)
 
 
 def _logit_bias(bias: dict[str, float] | None, vocab_size: int) -> dict[int, float] | None:

@@ -107,10 +107,7 @@ class Processor:
             prompts = self._to_generate(origin, model, request, [prompt], reading)
             self._teller.tokenized(origin, prompts, time.perf_counter() - began)
             envelope = self._envelope(origin, request, prompts, model, "chatcmpl-")
-            writers = [
-                ChatWriter(model.text, reading=reading, top_logprobs=request.top_logprobs or 0)
-                for _ in prompts[0].sequences
-            ]
+            writers = [ChatWriter(model.text, reading=reading, asked=request) for _ in prompts[0].sequences]
             stream = ChatStream(envelope, writers)
             if origin.metered:
                 yield envelope.spent()
@@ -129,7 +126,8 @@ class Processor:
             usage = envelope.usage(sum(writer.reasoning_tokens for writer in writers) or None)
             if not request.stream:
                 choices = [fold.choice() for fold in folds]
-                yield envelope.answer(choices, usage if envelope.usage_in_answer else None)
+                about_prompt = folds[0].prompt_logprobs(prompt.token_ids)
+                yield envelope.answer(choices, usage if envelope.usage_in_answer else None, about_prompt)
             elif envelope.usage_at_end:
                 yield envelope.chunk([], usage)
             if origin.metered:
@@ -236,7 +234,24 @@ class Processor:
             keep=reading.special_tokens if reading is not None else (),
             grammar=reading.grammar if reading is not None else None,
             thoughts=_thoughts(model.text, request, texts[0].text, reading),
+            max_thinking_tokens=self._thinking_limit(model.text, request),
         )
+
+    def _thinking_limit(self, model: TextModel, request: ChatRequest | CompletionRequest) -> int | None:
+        """Most tokens of a thought, for the engine. None too where the model does not think."""
+        if not isinstance(request, ChatRequest):
+            return None
+        asked, field = request.thinking_token_budget, "thinking_token_budget"
+        if asked is None:
+            asked, field = request.thinking_budget, "thinking_budget"
+        form = self._formats[model].reasoning
+        if asked is None or asked < 0 or form is None:
+            return None
+        if form.tags is not None and all(len(model.encode(tag, add_special_tokens=False)) == 1 for tag in form.tags):
+            return asked
+        if request.fit_max_tokens:
+            return None
+        raise RequestError(f"{field}: the thoughts of this model end with no token of their own", param=field)
 
     def _envelope(
         self, origin: Origin, request: RequestFields, prompts: list[Prompt], model: ServedModel, prefix: str

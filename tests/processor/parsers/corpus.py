@@ -252,24 +252,37 @@ MISTRAL = [
     Case("one", mistral(*OSLO), [OSLO]),
     Case("several", mistral(*OSLO) + mistral(*ROME) + mistral(*NOW), [OSLO, ROME, NOW]),
     Case("without the second mark", mistral(*OSLO).replace("[ARGS]", ""), [OSLO]),
-    Case("with an id", mistral(*OSLO).replace("[ARGS]", "[CALL_ID]abc123def[ARGS]"), [OSLO]),
-    Case("mark said twice", f"[TOOL_CALLS]{mistral(*OSLO)}", [OSLO]),
+    Case(
+        "with an id",
+        mistral(*OSLO).replace("[ARGS]", "[CALL_ID]abc123def[ARGS]"),
+        [OSLO],
+        "vLLM takes the id for a part of the name",
+    ),
+    Case(
+        "mark said twice",
+        f"[TOOL_CALLS]{mistral(*OSLO)}",
+        [OSLO],
+        "vLLM takes the second mark for a part of the name",
+    ),
     Case("text before", f"Look: {mistral(*OSLO)}", ["Look:", OSLO]),
-    Case("text after", f"{mistral(*OSLO)} Done.", [OSLO, "Done."]),
+    Case("text after", f"{mistral(*OSLO)} Done.", [OSLO, "Done."], LOST_AFTER),
     Case("nested", mistral(*NESTED), [NESTED]),
     Case("quotes", mistral(*QUOTED), [QUOTED]),
-    Case("line break in a string", mistral("write", '{"text": "a\n\tb"}'), [LINES]),
-    Case("list", mistral_list(OSLO, ROME), [OSLO, ROME]),
-    Case("list after text", f"Look: {mistral_list(NESTED)}", ["Look:", NESTED]),
-    Case("list with text after", f"{mistral_list(QUOTED)} Done.", [QUOTED, "Done."]),
-    Case("object alone", mistral_list(OSLO).replace("[{", "{").replace("}]", "}"), [OSLO]),
-    Case("empty list", "[TOOL_CALLS][]", ["[TOOL_CALLS][]"]),
-    Case("no call", "[TOOL_CALLS] What?", ["[TOOL_CALLS] What?"]),
+    Case("line break in a string", mistral("write", '{"text": "a\n\tb"}'), [LINES], STRICT),
     Case("cut off", cut(mistral(*OSLO)), [CUT]),
-    Case("list cut off", cut(mistral_list(NOW, OSLO)), [NOW, CUT]),
-    Case("list cut off after a call", cut(mistral_list(NOW, OSLO), "}, "), [NOW]),
     Case("plain text", "See [1] and [TOOL", ["See [1] and [TOOL"]),
 ]
+MISTRAL_LISTS = [
+    Case("list", mistral_list(OSLO, ROME), [OSLO, ROME]),
+    Case("list after text", f"Look: {mistral_list(NESTED)}", ["Look:", NESTED]),
+    Case("list with text after", f"{mistral_list(QUOTED)} Done.", [QUOTED, "Done."], LOST_AFTER),
+    Case("object alone", mistral_list(OSLO).replace("[{", "{").replace("}]", "}"), [OSLO]),
+    Case("empty list", "[TOOL_CALLS][]", ["[TOOL_CALLS][]"], "vLLM drops the mark"),
+    Case("no call", "[TOOL_CALLS] What?", ["[TOOL_CALLS] What?"], "vLLM drops the mark"),
+    Case("list cut off", cut(mistral_list(NOW, OSLO)), [NOW, CUT], "vLLM gives the list as text"),
+    Case("list cut off after a call", cut(mistral_list(NOW, OSLO), "}, "), [NOW], "vLLM gives the list as text"),
+]
+"""What models before Mistral's eleventh tokenizer write."""
 
 
 def v3(name: str, arguments: str) -> str:
@@ -323,54 +336,12 @@ DEEPSEEK_V31 = [
 ]
 
 
-def harmony(name: str, arguments: str) -> str:
-    return f"<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}<|call|>"
-
-
-ANALYSIS = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
-
-
-class Whole(NamedTuple):
-    """An answer with thoughts."""
-
-    name: str
-    text: str
-    reasoning: str
-    found: Found
-
-
-HARMONY = [
-    Whole("final", f"{ANALYSIS}<|channel|>final<|message|>Yes.<|return|>", "Hm.", ["Yes."]),
-    Whole("no thought", "<|channel|>final<|message|>Yes.", "", ["Yes."]),
-    Whole("call", f"{ANALYSIS}{harmony(*OSLO)}", "Hm.", [OSLO]),
-    Whole("its end is a stop token, which is not shown", f"{ANALYSIS}{harmony(*OSLO)[:-8]}", "Hm.", [OSLO]),
-    Whole(
-        "recipient first",
-        f"{ANALYSIS} to=functions.weather<|channel|>commentary json<|message|>{OSLO[1]}<|call|>",
-        "Hm.",
-        [OSLO],
-    ),
-    Whole(
-        "preamble and two calls",
-        f"<|channel|>commentary<|message|>Look:<|end|><|start|>assistant{harmony(*OSLO)}<|start|>assistant{harmony(*NOW)}",
-        "",
-        ["Look:", OSLO, NOW],
-    ),
-    Whole("two thoughts", f"{ANALYSIS}{ANALYSIS}<|channel|>final<|message|>Yes.", "Hm.\nHm.", ["Yes."]),
-    Whole("another tool", f"<|channel|>analysis to=python code<|message|>1+1<|call|>{ANALYSIS}", "1+1\nHm.", []),
-    Whole("no arguments", harmony("now", ""), "", [NOW]),
-    Whole("cut off in a thought", "<|channel|>analysis<|message|>Hm", "Hm", []),
-    Whole("cut off in a call", cut(harmony(*OSLO)), "", [CUT]),
-    Whole("no harmony", "Yes <|end|> no", "", ["Yes \n no"]),
-    Whole("cut off in a header", f"{ANALYSIS}<|channel|>fin", "Hm.", []),
-]
-
 CORPUS: dict[str, list[Case]] = {
     "hermes": HERMES,
     "qwen3_coder": QWEN3_CODER,
     "llama3_json": LLAMA3_JSON,
     "pythonic": PYTHONIC,
-    "mistral": MISTRAL,
+    "mistral": [*MISTRAL, *MISTRAL_LISTS],
     "deepseek_v3": [*DEEPSEEK_V3, *DEEPSEEK_V31],
 }
 """By the name of the format."""

@@ -5,9 +5,10 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.processor.parsers.corpus import CORPUS, TOOLS, Whole
-from tests.processor.parsers.corpus import HARMONY as HARMONY_CORPUS
+from tests.processor.parsers.corpus import CORPUS, TOOLS, Case
 from tests.processor.parsers.folding import CUTS, Found, portions, read, split
+from tests.processor.parsers.harmony_corpus import HARMONY as HARMONY_CORPUS
+from tests.processor.parsers.harmony_corpus import Whole
 
 from tandem.processor.parsers.harmony import HARMONY, HARMONY_THOUGHTS
 from tandem.processor.parsers.registry import reasoning_format, tool_format
@@ -16,7 +17,7 @@ CASES = [pytest.param(name, case, id=f"{name}: {case.name}") for name, cases in 
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_calls_are_read(name: str, case: Whole) -> None:
+def test_calls_are_read(name: str, case: Case) -> None:
     form = tool_format(name)
     assert form is not None
     assert read(form, [case.text], TOOLS) == case.found

@@ -1,20 +1,34 @@
 """Our readers beside vLLM's, and the forms that models are held to beside XGrammar.
 
-vLLM's readers of Mistral's calls and of harmony need packages that a CPU host has not: they are no oracle here.
+vLLM's reader of Mistral's calls takes the names of four marks and some types, which it does not use to read, from a
+package that a CPU host has not: they stand in for it. Harmony's is in test_harmony_oracle.py.
 """
 
+import enum
 import importlib
 import importlib.util
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.processor.parsers.corpus import CORPUS, DEEPSEEK_V3, DEEPSEEK_V31, NOW, TOOLS, Case, as_openai
+from tests.processor.parsers.corpus import (
+    CORPUS,
+    DEEPSEEK_V3,
+    DEEPSEEK_V31,
+    MISTRAL,
+    MISTRAL_LISTS,
+    NOW,
+    TOOLS,
+    Case,
+    as_openai,
+)
 from tests.processor.parsers.folding import Found, read
 
-from tandem.core.openai_in import ChatRequest
+from tandem.core.openai_in import ChatRequest, JsonSchema, ResponseFormat
 from tandem.processor.grammars import Thoughts, after_thoughts
 from tandem.processor.parsers.choosing import Formats
 from tandem.processor.parsers.registry import reasoning_format, tool_format
@@ -35,6 +49,7 @@ _MARKS = (
         "<｜tool▁call▁end｜>",
         "<｜tool▁sep｜>",
     ),
+    "[TOOL_CALLS]",
 )
 _CASES = {
     "hermes": ("vllm.tool_parsers.hermes_tool_parser", "Hermes2ProToolParser", CORPUS["hermes"]),
@@ -43,6 +58,8 @@ _CASES = {
     "deepseek_v3": ("vllm.tool_parsers.deepseekv3_tool_parser", "DeepSeekV3ToolParser", DEEPSEEK_V3),
     "deepseek_v31": ("vllm.tool_parsers.deepseekv31_tool_parser", "DeepSeekV31ToolParser", DEEPSEEK_V31),
     "qwen3_coder": ("vllm.parser.qwen3", "Qwen3Parser", CORPUS["qwen3_coder"]),
+    "mistral": ("vllm.tool_parsers.mistral_tool_parser", "MistralToolParser", MISTRAL),
+    "mistral, older": ("vllm.tool_parsers.mistral_tool_parser", "MistralToolParser", MISTRAL_LISTS),
 }
 
 
@@ -52,18 +69,52 @@ class Vocabulary:
     all_special_ids: list[int] = []
     all_special_tokens: list[str] = []
 
+    def __init__(self, *more: str) -> None:
+        self._marks = (*_MARKS, *more)
+
     def get_vocab(self) -> dict[str, int]:
-        return {mark: i for i, mark in enumerate(_MARKS, 100)}
+        return {mark: i for i, mark in enumerate(self._marks, 100)}
 
     def encode(self, text: str, **_: Any) -> list[int]:
         return [self.get_vocab().get(text, 0)]
 
     def decode(self, ids: list[int], **_: Any) -> str:
-        return "".join(_MARKS[i - 100] for i in ids if i >= 100)
+        return "".join(self._marks[i - 100] for i in ids if i >= 100)
+
+
+class MistralMarks(enum.StrEnum):
+    """As Mistral's own package names them."""
+
+    tool_calls = "[TOOL_CALLS]"
+    args = "[ARGS]"
+    begin_think = "[THINK]"
+    end_think = "[/THINK]"
 
 
 @pytest.fixture(scope="module")
-def vllm() -> Iterator[Callable[[str, str], tuple[str, list[tuple[str, str]]]]]:
+def mistral_package() -> Iterator[None]:
+    """What vLLM's reader imports of Mistral's package, while vLLM is imported; never when that is installed."""
+    if importlib.util.find_spec("mistral_common") is not None:
+        yield
+        return
+    marks = ModuleType("mistral_common.tokens.tokenizers.base")
+    calls = ModuleType("mistral_common.protocol.instruct.tool_calls")
+    marks.SpecialTokens = MistralMarks  # type: ignore[attr-defined]
+    for name in ("NamedToolChoice", "Tool", "ToolChoice", "ToolChoiceEnum"):
+        setattr(calls, name, type(name, (), {}))
+    names = [module.__name__.rsplit(".", depth)[0] for module in (marks, calls) for depth in range(1, 4)]
+    made = {name: ModuleType(name) for name in names} | {module.__name__: module for module in (marks, calls)}
+    import vllm.tool_parsers  # noqa: F401 - what it imports looks for the package too, and must not find it
+
+    sys.modules.update(made)
+    importlib.import_module("vllm.parser.mistral")
+    for name in made:
+        del sys.modules[name]
+    yield
+
+
+@pytest.fixture(scope="module")
+def vllm(mistral_package: None) -> Iterator[Callable[[str, str], tuple[str, list[tuple[str, str]]]]]:
     """Reads a text with vLLM's reader of that name: content and calls."""
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
@@ -73,7 +124,8 @@ def vllm() -> Iterator[Callable[[str, str], tuple[str, list[tuple[str, str]]]]]:
     def reading(name: str, text: str) -> tuple[str, list[tuple[str, str]]]:
         module, attribute, _ = _CASES[name]
         more = {"chat_template_kwargs": {"enable_thinking": False}} if attribute == "Qwen3Parser" else {}
-        parser = getattr(importlib.import_module(module), attribute)(Vocabulary(), request.tools, **more)
+        vocabulary = Vocabulary("[ARGS]") if name == "mistral" else Vocabulary()
+        parser = getattr(importlib.import_module(module), attribute)(vocabulary, request.tools, **more)
         extract = getattr(parser, "extract_tool_calls_from_content", None) or parser.extract_tool_calls
         found = extract(text, request)
         return found.content or "", [(call.function.name, call.function.arguments) for call in found.tool_calls]
@@ -203,3 +255,28 @@ def test_strict_functions_have_their_arguments_by_the_schema_in_free_text_too() 
         assert holds(grammar, '<tool_call>\n{"name": "write", "arguments": {"text": 7}}\n</tool_call>')
     own = asked("hermes", "auto", tools=tools, guided_regex="a+")
     assert own.grammar is None, "the client's own form of the answer rules"
+
+
+SKY: Any = {"type": "object", "properties": {"sky": {"type": "string"}}, "required": ["sky"]}
+FORMED = ResponseFormat(type="json_schema", json_schema=JsonSchema(name="sky", schema=SKY))
+
+
+@pytest.mark.parametrize("name", [name for name in REQUIRED if name not in ("harmony", "pythonic")])
+def test_with_a_form_of_the_answer_the_model_calls_or_answers_in_it(name: str) -> None:
+    reading = asked(name, "auto", response_format=FORMED)
+    assert holds(reading.grammar, REQUIRED[name])
+    assert holds(reading.grammar, '{"sky": "snow"}')
+    assert not holds(reading.grammar, '{"sky": 7}')
+    assert not holds(reading.grammar, "Snow.")
+    assert read(reading.formats.tools, [REQUIRED[name]], TOOLS) == [NOW]
+    assert read(reading.formats.tools, ['{"sky": "snow"}'], TOOLS) == ['{"sky": "snow"}']
+
+
+def test_a_model_that_thinks_may_think_before_a_call_or_an_answer_in_a_form() -> None:
+    grammar = asked("hermes", "auto", "qwen3", response_format=ResponseFormat(type="json_object")).grammar
+    thought = after_thoughts(grammar, Thoughts("<think>", "</think>", begun=False))
+    assert holds(thought, f"<think>\nWhat now?\n</think>\n\n{REQUIRED['hermes']}")
+    assert holds(thought, '<think>\nWhat now?\n</think>\n\n{"sky": "snow"}')
+    assert not holds(thought, "<think>\nWhat now?\n</think>\n\nSnow.")
+    alone = asked("hermes", "none", response_format=ResponseFormat(type="json_object"))
+    assert alone.grammar is None, "without tools the form rules by itself"

@@ -65,6 +65,7 @@ def engine_args(spec: EngineSpec, *, cpu: bool, engine_id: str) -> EngineArgs:
     if "hf_overrides" in args.values:
         args.values["hf_overrides"] = completed(_hf_overrides(args), read_config(spec.model_path))
     _choose_schedulers_and_grammars(args)
+    _let_thoughts_be_limited(args, spec.model_path)
     if cpu:
         _fit_cpu(args, spec.model_path)
     _add_kv_connector(args, spec, engine_id)
@@ -124,6 +125,13 @@ def _choose_schedulers_and_grammars(args: EngineArgs) -> None:
     if not isinstance(grammars, dict):
         raise ConfigError("structured-outputs-config is a JSON object", param="structured-outputs-config")
     args.values["structured_outputs_config"] = {"backend": "xgrammar", **grammars}
+
+
+def _let_thoughts_be_limited(args: EngineArgs, model_path: str) -> None:
+    """Tell the engine what thoughts stand between: it then keeps a request's budget for them, and does nothing else."""
+    tags = read_model_files(model_path).thought_tags
+    if tags is not None and not {"reasoning_config", "reasoning_parser"} & args.values.keys():
+        args.values["reasoning_config"] = {"reasoning_start_str": tags[0], "reasoning_end_str": tags[1]}
 
 
 def _fit_cpu(args: EngineArgs, model_path: str) -> None:

@@ -19,6 +19,7 @@ def sampling_params(sampling: Sampling, *, kv_transfer_params: Mapping[str, Any]
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
+    limits = {} if sampling.max_thinking_tokens is None else {"thinking_token_budget": sampling.max_thinking_tokens}
     return SamplingParams(
         max_tokens=sampling.max_tokens,
         min_tokens=sampling.min_tokens,
@@ -38,6 +39,7 @@ def sampling_params(sampling: Sampling, *, kv_transfer_params: Mapping[str, Any]
         structured_outputs=None if sampling.grammar is None else _structured(sampling.grammar),
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
+        **limits,  # not every vLLM that is served knows it
         extra_args=None if kv_transfer_params is None else {"kv_transfer_params": dict(kv_transfer_params)},
     )
 

@@ -67,6 +67,8 @@ def chat_of(request: MessagesRequest) -> ChatRequest:
     chat.stream_options = StreamOptions(include_usage=True, continuous_usage_stats=True)
     chat.max_tokens = request.max_tokens
     chat.fit_max_tokens = True
+    if isinstance(request.thinking, ThinkingEnabled):
+        chat.thinking_token_budget = request.thinking.budget_tokens
     chat.stop = request.stop_sequences or None
     chat.temperature, chat.top_p, chat.top_k = request.temperature, request.top_p, request.top_k
     chat.user = request.metadata.user_id if request.metadata is not None else None

@@ -125,7 +125,7 @@ class ThinkingEnabled(msgspec.Struct, kw_only=True, omit_defaults=True, tag_fiel
     """Think first."""
 
     budget_tokens: Annotated[int, Meta(ge=1024, le=2**31 - 1)]
-    """How long, about. Tokens, below max_tokens. A wish: the engine does not enforce it."""
+    """Tokens, below max_tokens: then the engine ends the thought, where its marks are tokens of their own."""
     display: Display | None = None
     """`omitted` leaves the thought's text out. `summarized` is the whole thought: nobody sums it up."""
 

@@ -94,6 +94,12 @@ class IncompleteDetails(msgspec.Struct, frozen=True):
     reason: Literal["max_output_tokens"] = "max_output_tokens"
 
 
+class InputTokens(msgspec.Struct, frozen=True, tag_field="object", tag="response.input_tokens"):
+    """How long a prompt would be."""
+
+    input_tokens: int
+
+
 class ResponseObject(msgspec.Struct, kw_only=True, tag_field="object", tag="response"):
     """A response, at its beginning or its end."""
 

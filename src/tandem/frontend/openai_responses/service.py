@@ -6,11 +6,12 @@ from contextlib import aclosing
 from typing import NoReturn
 
 from tandem.core.openai_in import ChatCall, ChatRequest, Origin
+from tandem.core.tokens import TokenizeCall
 from tandem.errors import Cancelled, RequestError, ServingError
 from tandem.frontend.answering import Answering
 from tandem.frontend.bodies import Decoder
 from tandem.frontend.exchange import Exchange
-from tandem.frontend.openai_responses.answers import Event, ResponseObject
+from tandem.frontend.openai_responses.answers import Event, InputTokens, ResponseObject
 from tandem.frontend.openai_responses.asking import REFUSED, chat_of, in_their_words
 from tandem.frontend.openai_responses.requests import ResponsesRequest
 from tandem.frontend.openai_responses.telling import ResponseTeller, blank_response
@@ -45,6 +46,16 @@ class Responses:
                 refused=REFUSED,
                 counts=True,
             ),
+            Route(
+                method="POST",
+                path="/v1/responses/input_tokens",
+                handler=self.count_input,
+                summary="How long a conversation's prompt is",
+                request=ResponsesRequest,
+                response=InputTokens,
+                refused=REFUSED,
+                faults=(404, 429, 503),
+            ),
             *(
                 Route(method=method, path=path, handler=self.no_response, summary=kept, faults=(404,))
                 for method, path in (
@@ -67,6 +78,16 @@ class Responses:
                 )
             except RequestError as error:
                 raise in_their_words(error) from error
+
+    async def count_input(self, exchange: Exchange) -> None:
+        """POST /v1/responses/input_tokens."""
+        with self._answering.place():
+            request: ResponsesRequest = await self._answering.read(exchange, self._decoder)
+            try:
+                found = await self._processor.tokenize(TokenizeCall(request.model, chat=chat_of(request)))
+            except RequestError as error:
+                raise in_their_words(error) from error
+            await exchange.response.json(200, InputTokens(found.count))
 
     async def no_response(self, exchange: Exchange) -> NoReturn:
         """Any request about a response of before."""

@@ -24,6 +24,12 @@ def required_calls(form: CallForm, tools: Tools, *, single: bool) -> dict[str, A
     return _tagged(parts[0] if len(parts) == 1 else {"type": "sequence", "elements": parts})
 
 
+def calls_or(form: CallForm, tools: Tools, answer: dict[str, Any], *, single: bool) -> dict[str, Any]:
+    """The structural tag of an answer that is calls, as `required_calls` has them, or else has the form `answer`."""
+    calls = required_calls(form, tools, single=single)["format"]
+    return _tagged({"type": "or", "elements": [calls, answer]})
+
+
 def strict_calls(format_: ToolFormat, tools: Tools, strict: Sequence[str], *, single: bool) -> dict[str, Any] | None:
     """The structural tag of free text in which calls, should there be any, have arguments by their schemas.
 
