@@ -12,6 +12,7 @@ COMMANDS = {
     "trace": ("tandem.cli.trace", "how one response was made"),
     "config": ("tandem.cli.config", "each setting of a graph and where it came from"),
     "keys": ("tandem.cli.keys", "make a key for a client of the front door"),
+    "deploy": ("tandem.cli.deploy", "a service on Kubernetes: render, diff, apply, status, delete"),
     "rbg": ("tandem.cli.rbg", "a RoleBasedGroup's status and history, and the way back"),
     "operator": ("tandem.cli.operator", "run the RoleBasedGroup operator of a Kubernetes cluster"),
     "bench": ("tandem.cli.bench", "play a trace on simulated engines under routing policies"),

@@ -1,0 +1,83 @@
+"""`tandem deploy`: a service on Kubernetes from one short description."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tandem.deploy.check import notices
+from tandem.deploy.description import Description
+from tandem.deploy.guide import render_like_the_guide
+from tandem.deploy.monitoring import adapter_values
+from tandem.deploy.objects import Step, parse_version
+from tandem.deploy.reading import read_description
+from tandem.deploy.render import render
+from tandem.deploy.text import as_yaml, files, whole_text
+from tandem.errors import ConfigError
+
+ADAPTER_FILE = "metrics-adapter-values.yaml"
+
+
+def run(arguments: Sequence[str], *, program: str) -> int:
+    """The command."""
+    options = _parser(program).parse_args(arguments)
+    wish = _read(options.file)
+    for notice in notices(wish):
+        print(f"{program}: {notice}", file=sys.stderr)
+    return _render(wish, options, program)
+
+
+def steps_of(wish: Description, options: argparse.Namespace, minor: int) -> list[Step]:
+    """What the options ask for: our set, or the guide's."""
+    return render_like_the_guide(wish) if options.like_the_guide else render(wish, minor=minor)
+
+
+def _read(name: str) -> Description:
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name} is not text: {error.reason}") from error
+    return read_description(text, "standard input" if name == "-" else name)
+
+
+def _render(wish: Description, options: argparse.Namespace, program: str) -> int:
+    steps = steps_of(wish, options, parse_version(options.kube_version or "newest"))
+    if options.adapter_values:
+        print(as_yaml(adapter_values(wish)), end="")
+        return 0
+    if options.output is None:
+        print(whole_text(steps), end="")
+        return 0
+    folder = Path(options.output)
+    texts = dict(files(steps))
+    if wish.metrics and not options.like_the_guide:
+        texts[f"helm/{ADAPTER_FILE}"] = as_yaml(adapter_values(wish))
+    try:
+        for name, text in texts.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}") from error
+    others = sorted(path.name for path in folder.glob("*.yaml") if path.name not in texts)
+    print(f"{program}: {len(texts)} files in {folder}", file=sys.stderr)
+    if others:
+        print(f"{program}: not of this description, and left: {', '.join(others)}", file=sys.stderr)
+    return 0
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program, allow_abbrev=False, description="A service on Kubernetes, from one short description."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    one = verbs.add_parser("render", help="print the objects", allow_abbrev=False)
+    add = one.add_argument
+    add("-f", "--file", metavar="FILE", required=True, help="the description; - reads standard input")
+    add("--like-the-guide", action="store_true", help="the deployment guide's own set, field for field")
+    add("--kube-version", metavar="1.N", help="decides API versions, from 1.20 on; default: newest")
+    add("-o", "--output", metavar="DIR", help="write one file per step there, instead of one stream")
+    add("--adapter-values", action="store_true", help="print the metrics adapter's Helm values instead")
+    return parser
