@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tandem.deploy.check import notices
 from tandem.deploy.description import Description
+from tandem.deploy.fit import fit_faults, told_shape
 from tandem.deploy.guide import render_like_the_guide
 from tandem.deploy.monitoring import adapter_values
 from tandem.deploy.objects import Step, parse_version
 from tandem.deploy.reading import read_description
 from tandem.deploy.render import render
 from tandem.deploy.text import as_yaml, files, whole_text
-from tandem.errors import ConfigError
+from tandem.errors import ConfigError, ModelBroken
 
 ADAPTER_FILE = "metrics-adapter-values.yaml"
 
@@ -22,6 +23,7 @@ def run(arguments: Sequence[str], *, program: str) -> int:
     """The command."""
     options = _parser(program).parse_args(arguments)
     wish = _read(options.file)
+    _check_fit(wish, options.file)
     for notice in notices(wish):
         print(f"{program}: {notice}", file=sys.stderr)
     return _render(wish, options, program)
@@ -40,6 +42,19 @@ def _read(name: str) -> Description:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} is not text: {error.reason}") from error
     return read_description(text, "standard input" if name == "-" else name)
+
+
+def _check_fit(wish: Description, origin: str) -> None:
+    shape = told_shape(wish)
+    if wish.model.folder is not None:
+        from tandem.models.folder import read_model
+
+        try:
+            shape = read_model(Path(origin).parent / Path(wish.model.folder).expanduser())
+        except ModelBroken as error:
+            raise ConfigError(f"{origin}: model.folder: {error}") from error
+    if shape is not None and (faults := list(fit_faults(wish, shape))):
+        raise ConfigError("\n".join(f"{origin}: {fault}" for fault in faults))
 
 
 def _render(wish: Description, options: argparse.Namespace, program: str) -> int:

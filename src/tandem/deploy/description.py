@@ -91,7 +91,9 @@ class Model(Section, frozen=True, kw_only=True):
     path: str | None = None
     """Where pods see it. Default: /models/NAME."""
     folder: str | None = None
-    """The model's folder on this machine, if there is one: its config.json tells whether it fits."""
+    """The model's folder on this machine, if there is one: it tells whether the model fits."""
+    weights: Size | None = None
+    """Bytes of its weights, where there is no folder: then only they are reckoned with."""
     cache: Cache | None = None
 
 
