@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 
 CONTROLLERS = (
-    "deployment,replicaset,statefulset,garbagecollector,endpoint,namespace,serviceaccount,serviceaccount-token"
+    "deployment,replicaset,statefulset,garbagecollector,endpoint,namespace,serviceaccount,serviceaccount-token,"
+    "horizontalpodautoscaling"
 )
 
 
@@ -57,6 +58,7 @@ def control_plane(assets: Path, folder: Path) -> Iterator[Path]:
                 str(assets / "kube-controller-manager"),
                 *("--kubeconfig", str(kubeconfig), "--leader-elect=false", "--controllers", CONTROLLERS),
                 *("--service-account-private-key-file", str(folder / "server.key")),
+                *("--horizontal-pod-autoscaler-sync-period", "2s"),
                 *("--root-ca-file", str(folder / "server.crt"), "--bind-address", "127.0.0.1", "--secure-port", "0"),
             )
             _await(f"{server}/api/v1/namespaces/default/serviceaccounts/default", token, folder)

@@ -17,16 +17,31 @@ from tandem.deploy.text import as_yaml, files, whole_text
 from tandem.errors import ConfigError, ModelBroken
 
 ADAPTER_FILE = "metrics-adapter-values.yaml"
+EXIT = """\
+exit status: 0 done, or no difference; 1 differences, refused, or not ready in time; 2 usage or configuration,
+and for diff whatever kept it from telling."""
+_TEXTS = {
+    "render": "print the objects",
+    "diff": "what apply would change, by the server's own dry run",
+    "apply": "show what will change, change it, and wait until the service is ready",
+    "status": "how the service is, and in words what is wrong",
+    "delete": "take the service away; its volumes and passwords stay unless --volumes",
+}
 
 
 def run(arguments: Sequence[str], *, program: str) -> int:
     """The command."""
     options = _parser(program).parse_args(arguments)
     wish = _read(options.file)
-    _check_fit(wish, options.file)
-    for notice in notices(wish):
-        print(f"{program}: {notice}", file=sys.stderr)
-    return _render(wish, options, program)
+    if options.verb in ("render", "diff", "apply"):
+        _check_fit(wish, options.file)
+        for notice in notices(wish):
+            print(f"{program}: {notice}", file=sys.stderr)
+    if options.verb == "render":
+        return _render(wish, options, program)
+    from tandem.cli.deploy_live import run_live
+
+    return run_live(wish, options, program, lambda minor: steps_of(wish, options, minor))
 
 
 def steps_of(wish: Description, options: argparse.Namespace, minor: int) -> list[Step]:
@@ -84,15 +99,38 @@ def _render(wish: Description, options: argparse.Namespace, program: str) -> int
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    about = "A service on Kubernetes, from one short description (docs/deploy.md)."
     parser = argparse.ArgumentParser(
-        prog=program, allow_abbrev=False, description="A service on Kubernetes, from one short description."
+        prog=program, allow_abbrev=False, description=about, epilog=EXIT, formatter_class=form
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    one = verbs.add_parser("render", help="print the objects", allow_abbrev=False)
-    add = one.add_argument
-    add("-f", "--file", metavar="FILE", required=True, help="the description; - reads standard input")
-    add("--like-the-guide", action="store_true", help="the deployment guide's own set, field for field")
-    add("--kube-version", metavar="1.N", help="decides API versions, from 1.20 on; default: newest")
+    for verb, text in _TEXTS.items():
+        one = verbs.add_parser(verb, help=text, description=text, epilog=EXIT, formatter_class=form, allow_abbrev=False)
+        add = one.add_argument
+        add("-f", "--file", metavar="FILE", required=True, help="the description; - reads standard input")
+        add("--like-the-guide", action="store_true", help="the deployment guide's own set, field for field")
+        if verb in ("render", "diff", "apply"):
+            server = "newest" if verb == "render" else "the server's"
+            add("--kube-version", metavar="1.N", help=f"decides API versions, from 1.20 on; default: {server}")
+        if verb != "render":
+            add("--kubeconfig", metavar="PATH", help="default: $KUBECONFIG, the pod's account, ~/.kube/config")
+            add("--context", metavar="NAME", help="context of the kubeconfig")
+    _own_options(verbs)
+    return parser
+
+
+def _own_options(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What only one of the commands takes."""
+    add = verbs.choices["render"].add_argument
     add("-o", "--output", metavar="DIR", help="write one file per step there, instead of one stream")
     add("--adapter-values", action="store_true", help="print the metrics adapter's Helm values instead")
-    return parser
+    add = verbs.choices["apply"].add_argument
+    add("--no-wait", action="store_true", help="do not wait until the service is ready")
+    add("--timeout", type=float, default=1800.0, metavar="SECONDS", help="longest wait; default 1800")
+    add("--take-over", action="store_true", help="also change objects of these names that others made")
+    add("--prune", action="store_true", help="delete what an earlier description had and this one has not")
+    verbs.choices["status"].add_argument("--json", action="store_true", help="for programs")
+    add = verbs.choices["delete"].add_argument
+    add("--yes", action="store_true", help="do not ask")
+    add("--volumes", action="store_true", help="also delete volumes, claims and the passwords that were made")

@@ -83,6 +83,7 @@ def pod_spec(wish: Description, name: str, role: Role) -> Object:
         "livenessProbe": get_probe(
             "/live", SYSTEM_PORT, initialDelaySeconds=30, periodSeconds=10, timeoutSeconds=5, failureThreshold=6
         ),
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # `tandem deploy status` reads why it ended
         "resources": _resources(role),
         "securityContext": confined_container(worker.capabilities if worker else None),
         "volumeMounts": _mounts(wish, worker),

@@ -9,7 +9,7 @@ from tandem.deploy.front import front_service, routes
 from tandem.deploy.group import group
 from tandem.deploy.monitoring import monitors
 from tandem.deploy.nats import nats_objects, needed_secrets
-from tandem.deploy.objects import Step
+from tandem.deploy.objects import NeededSecret, Step
 from tandem.deploy.policies import disruption_budgets, network_policies
 from tandem.deploy.prepull import pre_pull
 from tandem.deploy.storage import storage_step
@@ -38,9 +38,25 @@ def render(wish: Description, *, minor: int) -> list[Step]:
         ),
         Step(name="config", about="the services' configuration", objects=[config_map(wish)]),
         Step(name="pre-pull", about="the image on the nodes", objects=pre_pull(wish)),
-        Step(name="group", about="processor, prefill and decode workers", objects=[group(wish)]),
+        Step(
+            name="group",
+            about="processor, prefill and decode workers",
+            objects=[group(wish)],
+            secrets=_named_secrets(wish),
+        ),
         Step(name="front", about="what clients reach", objects=[front_service(wish), *routes(wish)]),
         Step(name="metrics", about="figures for Prometheus", objects=monitors(wish)),
         Step(name="scaling", about="replicas that follow the load", objects=scalers(wish, minor)),
     ]
     return [step for step in steps if step.objects or step.secrets]
+
+
+def _named_secrets(wish: Description) -> list[NeededSecret]:
+    """Those that the pods name and only a person can make."""
+    found = []
+    if (name := wish.front.keys_secret) is not None:
+        found.append(NeededSecret(name=name, keys=("keys.yaml",), why="the keys of clients, see `tandem keys`"))
+    if (name := wish.planes.etcd.secret) is not None:
+        found.append(NeededSecret(name=name, keys=("username", "password"), why="user and password of etcd"))
+    found += [NeededSecret(name=name, keys=(), why="for pulling images") for name in wish.image_pull_secrets]
+    return found

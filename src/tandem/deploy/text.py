@@ -50,6 +50,10 @@ def files(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
 
 
 def _secret_lines(secret: NeededSecret) -> Iterator[str]:
+    if not secret.environment and not secret.generated:
+        keys = f" (keys {', '.join(secret.keys)})" if secret.keys else ""
+        yield f"# Needs the Secret {secret.name}{keys}: {secret.why}."
+        return
     yield f"# Needs the Secret {secret.name}, {secret.why}; `tandem deploy apply` makes it when it is missing. By hand:"
     sources = []
     for index, key in enumerate(secret.keys):
