@@ -159,7 +159,7 @@ def _unscheduled(look: Look, pod: Object, message: str) -> tuple[str, str]:
         if missing:
             return f"cannot be placed: its claim {missing[1]} {missing[2]}", ""
         return "cannot be placed: a volume of its own is unbound", "see its PersistentVolumeClaims"
-    for resource in re.findall(r"Insufficient ([\w./-]+)", message):
+    for resource in re.findall(r"Insufficient ([\w/-]+(?:\.[\w/-]+)*)", message):
         count = next((str(each[resource]) for each in asked if resource in each), "?")
         if "/" in resource:
             return _no_gpu(look, resource, count, message)
@@ -218,7 +218,8 @@ def _container(look: Look, pod: Object, about: str, state: Object) -> Finding | 
         return Finding(about, *why)
     if ended and (restarts or at(state, "state", "terminated")) and ended.get("exitCode") != 0:
         last = _last(said) or "and wrote nothing"
-        return Finding(about, f"ended {restarts + 1} times with exit status {ended.get('exitCode')}: {last}")
+        times = restarts if at(state, "state", "running") else restarts + 1
+        return Finding(about, f"ended {times} times with exit status {ended.get('exitCode')}: {last}")
     return None
 
 
