@@ -6,7 +6,7 @@ from tests.deploy.builders import described
 
 from tandem.deploy.nats import needed_secrets
 from tandem.deploy.objects import NeededSecret, Object
-from tandem.deploy.plan import bare, change_of, sendable, settled, summary
+from tandem.deploy.plan import bare, change_of, immovable, sendable, settled, summary
 from tandem.deploy.secrets import Decision, decide
 
 WISH = described()
@@ -56,6 +56,15 @@ def test_replicas_of_a_scaled_role_are_the_autoscalers() -> None:
     counts = [role["replicas"] for role in settled(wish, seen)["spec"]["roles"]]
     assert counts == [5, 1]
     assert settled(wish, None) == wish
+
+
+def test_the_number_of_etcd_members_is_not_changed_by_an_apply() -> None:
+    etcd: Object = {"kind": "StatefulSet", "metadata": {"labels": {"app.kubernetes.io/component": "etcd"}}}
+    ours: Object = {**etcd, "metadata": {**etcd["metadata"], "managedFields": [{"manager": "tandem-deploy"}]}}
+    five, three = {"spec": {"replicas": 5}}, {"spec": {"replicas": 3}}
+    assert immovable(etcd | five, ours | three).startswith("planes.etcd.members is 5, 3 run")
+    assert immovable(etcd | three, ours | three) == ""
+    assert immovable(etcd | five, None) == ""
 
 
 def test_ports_get_their_protocol_before_they_are_sent() -> None:

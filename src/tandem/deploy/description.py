@@ -102,7 +102,7 @@ class Engine(Section, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     """Keys for all workers, such as `max-model-len`."""
     loader: Literal["default", "runai-streamer", "fastsafetensors"] = "default"
-    """How vLLM reads weights. The others need their package in the image."""
+    """How vLLM reads weights. The others need the package's extra `loaders`, which the image for GPUs has."""
     prefill_timeout_s: float | None = None
     """Longest wait for a remote prefill. Default: the worker's own."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tandem.deploy.objects import MANAGER, Object
+from tandem.deploy.objects import COMPONENT, MANAGER, Object
 from tandem.deploy.text import as_yaml
 
 Verb = Literal["create", "change", "keep", "take over"]
@@ -60,6 +60,19 @@ def settled(item: Object, live: Object | None) -> Object:
         scaled = role.get("scalingAdapter", {}).get("enable") and counts.get(role["name"]) is not None
         roles.append({**role, "replicas": counts[role["name"]]} if scaled else role)
     return {**item, "spec": {**item["spec"], "roles": roles}}
+
+
+def immovable(item: Object, live: Object | None) -> str:
+    """What a server would take and a running service would not survive; empty when there is nothing of the kind."""
+    if item["kind"] != "StatefulSet" or live is None or not managed(live):
+        return ""
+    before, after = live["spec"].get("replicas"), item["spec"].get("replicas")
+    if before != after and item["metadata"].get("labels", {}).get(COMPONENT) == "etcd":
+        return (
+            f"planes.etcd.members is {after}, {before} run: members are added and removed one by one, by etcdctl; "
+            f"write {before}"
+        )
+    return ""
 
 
 def sendable(item: Object) -> Object:

@@ -12,7 +12,7 @@ from tandem.deploy.description import Description
 from tandem.deploy.diagnosis import INSTALL
 from tandem.deploy.look import Look, all_ready
 from tandem.deploy.objects import INSTANCE, MANAGER, NeededSecret, Object, Step
-from tandem.deploy.plan import Change, change_of, managed, sendable, settled, title
+from tandem.deploy.plan import Change, change_of, immovable, managed, sendable, settled, title
 from tandem.deploy.ports import Cluster, Refused
 from tandem.deploy.secrets import Decision, decide, is_ours
 from tandem.errors import RequestError
@@ -63,6 +63,9 @@ async def survey(
     changes: list[Change] = []
     for item in objects:
         live = await cluster.get(item)
+        if fault := immovable(item, live):
+            faults.append(fault)
+            continue
         final = sendable(settled(item, live))
         try:
             changes.append(change_of(final, live, await cluster.apply(final, dry_run=True)))
@@ -112,7 +115,7 @@ PRUNED = (
     ("networking.k8s.io/v1", "NetworkPolicy"),
     ("networking.k8s.io/v1", "Ingress"),
     ("policy/v1", "PodDisruptionBudget"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("autoscaling/v1", "HorizontalPodAutoscaler"),
     ("monitoring.coreos.com/v1", "PodMonitor"),
     ("keda.sh/v1alpha1", "ScaledObject"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
