@@ -76,6 +76,7 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
         ({"planes": {"etcd": {"endpoints": ["http://u:secretword@e:1"]}}}, "planes.etcd.endpoints[0] holds a password"),
         ({"planes": {"nats": {"server": "nats://u:secretword@n"}}}, "planes.nats.server must be nats://"),
         ({"engine": {"settings": {"model": "x"}}}, "engine.settings.model is written by `tandem deploy` itself"),
+        ({"front": {"settings": {"port": 9000}}}, "front.settings.port is not for a description"),
         ({"engine": {"kind": "simulated", "loader": "fastsafetensors"}}, "engine.loader is for vLLM"),
         (
             {"model__storage": {"kind": "storage-class", "size": "9Gi"}, "model__cache": {}},

@@ -36,6 +36,8 @@ def rule_faults(wish: Description) -> Iterator[str]:
         yield "planes.nats.server must be nats://HOST:4222 or tls://, without a user: planes.nats.secret has those"
     for key in _RESERVED & wish.engine.settings.keys():
         yield f"engine.settings.{key} is written by `tandem deploy` itself; take it out"
+    for key in {"port", "host", "endpoint"} & wish.front.settings.keys():
+        yield f"front.settings.{key} is not for a description: the Service goes to port 8000 of every pod"
     if wish.model.cache and wish.model.storage.__struct_config__.tag == "storage-class":
         yield "model.cache needs a model that is stored already; storage kind storage-class makes an empty volume"
     if wish.engine.loader != "default":
