@@ -178,3 +178,21 @@ def test_the_version_decides_the_apis(minor: str, hpa: str, budget: str, capsys:
 def test_it_takes_less_than_a_second() -> None:
     words = [sys.executable, "-m", "tandem.cli.main", "deploy", "render", "-f", str(EXAMPLES / "service.yaml")]
     subprocess.run(words, check=True, capture_output=True, timeout=1)
+
+
+def test_files_keep_their_names_when_other_steps_come_and_go() -> None:
+    names = {step.name: step.number for step in render(example("service"), minor=37)}
+    fewer = {step.name: step.number for step in render(described(), minor=37)}
+    assert fewer.items() <= names.items()
+    assert list(names.values()) == sorted(names.values())
+
+
+def test_several_front_doors_serve_no_batches_unless_they_share_a_folder() -> None:
+    def folder(**changes: Any) -> Any:
+        text = objects(described(**changes))["ConfigMap", "qwen-config"]["data"]["service.yaml"]
+        return yaml.safe_load(text)["Frontend"].get("batch-folder")
+
+    assert folder() is None
+    assert folder(roles__processor={"replicas": 2}) == "off"
+    assert folder(roles__processor={"scaling": {"max": 2, "cpu": 70}}) == "off"
+    assert folder(roles__processor={"replicas": 2}, front={"settings": {"batch-folder": "/shared"}}) == "/shared"

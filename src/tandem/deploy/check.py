@@ -56,7 +56,15 @@ def notices(wish: Description) -> list[str]:
             found.append(f"roles.{name}: {used} of {worker.gpus} GPUs of each pod are used; the others idle")
     if wish.roles.prefill is None:
         found.append("roles.prefill is not there: decoders prefill too")
+    if several_fronts(wish) and "batch-folder" not in wish.front.settings:
+        found.append("roles.processor: several pods share no folder, so /v1/files and /v1/batches are off")
     return found
+
+
+def several_fronts(wish: Description) -> bool:
+    """Whether there is, or may come to be, more than one processor."""
+    rule = wish.roles.processor
+    return max(rule.replicas, rule.scaling.max if rule.scaling else 0) > 1
 
 
 def tensor_parallel(worker: Worker) -> int:

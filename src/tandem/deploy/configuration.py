@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from tandem.deploy.check import tensor_parallel
+from tandem.deploy.check import several_fronts, tensor_parallel
 from tandem.deploy.description import Description, Worker
-from tandem.deploy.objects import Object, made
+from tandem.deploy.objects import FRONT_PORT, Object, made
 
 FILE = "service.yaml"
 MOUNTED_AT = "/etc/tandem/service"
@@ -26,7 +26,7 @@ def configuration(wish: Description) -> dict[str, Any]:
     common |= wish.engine.settings
     sections: dict[str, Any] = {
         "Common": common,
-        "Frontend": {"served-model-name": wish.model.name, "port": 8000, **wish.front.settings},
+        "Frontend": _front(wish),
         "Processor": {"common-configs": ["model", "router"]},
     }
     if wish.router.settings:
@@ -38,6 +38,13 @@ def configuration(wish: Description) -> dict[str, Any]:
     if (prefill := wish.roles.prefill) is not None:
         sections["PrefillWorker"] = _section(wish, prefill, list(common)) | prefill.settings
     return sections
+
+
+def _front(wish: Description) -> dict[str, Any]:
+    section: dict[str, Any] = {"served-model-name": wish.model.name, "port": FRONT_PORT}
+    if several_fronts(wish):
+        section["batch-folder"] = "off"  # each pod would know its own files only
+    return section | wish.front.settings
 
 
 def _section(wish: Description, worker: Worker, common: list[str]) -> dict[str, Any]:

@@ -15,6 +15,9 @@ INSTALL = (
     "install the operator: helm install tandem-operator deploy/helm/operator, or kubectl apply -f deploy/operator.yaml"
 )
 
+_PATIENCE_S = 10.0
+"""An operator looks at a new group within a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -45,7 +48,7 @@ def _group(look: Look) -> Iterator[Finding]:
     about = f"RoleBasedGroup {look.name}"
     status = at(look.group, "status") or {}
     conditions = status.get("conditions") or []
-    if not conditions:
+    if not conditions and (look.group_age_s is None or look.group_age_s > _PATIENCE_S):
         yield Finding(about, "no operator has looked at it: none runs, or it watches another namespace", INSTALL)
     elif status.get("observedGeneration") not in (None, at(look.group, "metadata", "generation")):
         yield Finding(about, "the operator has not looked at the newest change", "is it still running?")

@@ -56,7 +56,10 @@ def _pod_labels(wish: Description, name: str) -> dict[str, str]:
     """Ours, those by which Alibaba's dashboards find inference pods, and Fluid's."""
     found = labels(wish, name)
     if name != "processor":
-        found |= {"alibabacloud.com/inference-workload": wish.name, "alibabacloud.com/inference_backend": "vllm"}
+        found |= {
+            "alibabacloud.com/inference-workload": wish.name,
+            "alibabacloud.com/inference_backend": wish.engine.kind,
+        }
         if (cache := wish.model.cache) is not None:
             found["fuse.serverful.fluid.io/inject"] = "true"
             if cache.node_selector:  # the cache is on the GPU nodes: a pod elsewhere would read over the network

@@ -3,6 +3,7 @@
 For readers who want to see that what they have is what the guide has. `render` makes the set that we would run.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -33,7 +34,7 @@ _OWN = "gpu-memory-utilization"
 
 def render_like_the_guide(wish: Description) -> list[Step]:
     """The guide's steps 1 to 3, in its order."""
-    return [
+    steps = [
         _model(wish),
         Step(name="etcd", about="step 2: etcd", objects=_etcd(wish)),
         Step(name="nats", about="step 2: NATS", objects=_nats(wish)),
@@ -41,6 +42,7 @@ def render_like_the_guide(wish: Description) -> list[Step]:
         Step(name="dynamo", about="step 3: the group", objects=[_group(wish)]),
         Step(name="service", about="step 3: the front door", objects=[_service(wish)]),
     ]
+    return [replace(step, number=number) for number, step in enumerate(steps, 1)]
 
 
 def guide_secrets(wish: Description) -> list[NeededSecret]:

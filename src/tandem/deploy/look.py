@@ -17,6 +17,8 @@ class Look:
     group_served: bool = True
     """Whether the RoleBasedGroup's CRD is installed."""
     group: Object | None = None
+    group_age_s: float | None = None
+    """Seconds since it was made."""
     wished: Mapping[str, int] = field(default_factory=dict)
     """Replicas per role of the description, in its order."""
     planes: Sequence[Object] = ()

@@ -1,6 +1,7 @@
 """Gather a `Look` from a cluster: what runs of a service, and what the cluster says about it."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tandem.deploy.description import Description
@@ -26,10 +27,12 @@ async def look_at(cluster: Cluster, wish: Description, *, like_the_guide: bool =
     expected = _expected(wish, like_the_guide)
     pods = await _pods(cluster, wish, like_the_guide)
     claims = _claim_names(wish, pods, like_the_guide)
+    group = await cluster.get(_named(_GROUP, "RoleBasedGroup", wish.name, wish))
     return Look(
         namespace=wish.namespace,
         name=wish.name,
-        group=await cluster.get(_named(_GROUP, "RoleBasedGroup", wish.name, wish)),
+        group=group,
+        group_age_s=_age_s(group),
         wished={name: role.replicas for name, role in wish.every_role().items()},
         planes=await _planes(cluster, wish, expected, like_the_guide),
         expected_planes=expected,
@@ -40,6 +43,11 @@ async def look_at(cluster: Cluster, wish: Description, *, like_the_guide: bool =
         nodes=await cluster.listed("v1", "Node", None) or None,
         datasets=await _datasets(cluster, wish),
     )
+
+
+def _age_s(item: Object | None) -> float | None:
+    born = at(item, "metadata", "creationTimestamp")
+    return None if born is None else (datetime.now(UTC) - datetime.fromisoformat(born)).total_seconds()
 
 
 def _named(api: str, kind: str, name: str, wish: Description) -> Object:

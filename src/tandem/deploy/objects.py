@@ -43,6 +43,8 @@ class Step:
     about: str
     objects: list[Object]
     secrets: list[NeededSecret] = field(default_factory=list)
+    number: int = 0
+    """Its place among all steps that there may be, so that a file keeps its name when others come and go."""
 
 
 def parse_version(text: str) -> int:

@@ -1,5 +1,7 @@
 """A description becomes steps of objects, in the order in which they are applied. Pure."""
 
+from dataclasses import replace
+
 from tandem.deploy.autoscaling import scalers
 from tandem.deploy.configuration import config_map
 from tandem.deploy.description import Description
@@ -48,7 +50,8 @@ def render(wish: Description, *, minor: int) -> list[Step]:
         Step(name="metrics", about="figures for Prometheus", objects=monitors(wish)),
         Step(name="scaling", about="replicas that follow the load", objects=scalers(wish, minor)),
     ]
-    return [step for step in steps if step.objects or step.secrets]
+    numbered = [replace(step, number=number) for number, step in enumerate(steps, 1)]
+    return [step for step in numbered if step.objects or step.secrets]
 
 
 def _named_secrets(wish: Description) -> list[NeededSecret]:

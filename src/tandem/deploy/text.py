@@ -45,8 +45,8 @@ def whole_text(steps: Sequence[Step]) -> str:
 
 def files(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
     """(file name, text), one per step, numbered in the order in which they are applied."""
-    for number, step in enumerate(steps, 1):
-        yield f"{number:02d}-{step.name}.yaml", step_text(step)
+    for step in steps:
+        yield f"{step.number:02d}-{step.name}.yaml", step_text(step)
 
 
 def _secret_lines(secret: NeededSecret) -> Iterator[str]:
