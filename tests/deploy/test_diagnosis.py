@@ -242,6 +242,12 @@ def test_an_engines_words_are_also_found_in_the_log_of_a_pod_that_still_runs() -
     assert "tandem models push" in finding.mend
 
 
+def test_an_operator_is_given_a_moment() -> None:
+    fresh = {**GROUP, "status": {}}
+    assert diagnose(look(group=fresh, group_age_s=2.0)) == []
+    assert diagnose(look(group=fresh, group_age_s=60.0)) != []
+
+
 def test_three_pods_that_wait_for_the_same_thing_are_one_sentence() -> None:
     pods = [{**NO_GPU, "metadata": {**NO_GPU["metadata"], "name": f"qwen-decoder-{i}"}} for i in range(3)]
     assert len(diagnose(look(pods=pods, nodes=[node(0)]))) == 1
