@@ -14,6 +14,8 @@
     ├─ DeadlineExceeded       deadline_exceeded   never           the request's own time ran out
     ├─ Cancelled              cancelled           never           the caller went away
     ├─ ProtocolMismatch       protocol_mismatch   never           two versions or layouts that cannot talk
+    ├─ TransferFailed         transfer_failed     later           a model's files did not all arrive; what did is kept
+    ├─ ModelBroken            model_broken        never           a model folder is half, cut off, or no model
     ├─ EngineFailed           engine_failed       other_instance  the engine died or answered nonsense
     └─ ConfigError            config              never           start-up only: exit status 2, never on the wire
 
@@ -121,6 +123,19 @@ class ProtocolMismatch(ServingError):
     """The peer speaks another version, or frames that are not ours."""
 
     code = "protocol_mismatch"
+
+
+class TransferFailed(ServingError):
+    """A model's files did not all arrive. What did is kept: the same command goes on from there."""
+
+    code = "transfer_failed"
+    retry = "later"
+
+
+class ModelBroken(ServingError):
+    """A model folder is half pulled, cut off, changed since it was made, or no model at all."""
+
+    code = "model_broken"
 
 
 class EngineFailed(ServingError):

@@ -130,14 +130,19 @@ async def main():
     except Exception as error:
         refused = type(error).__name__
     home, pids = engine._engine.home.path, engine.process_ids
+    from tandem.observe import metrics
+    lines = metrics.render("")[0].decode().splitlines()
+    names = [line for line in lines if line.startswith("vllm:") and 'model_name="m"' in line]
     await engine.aclose()
     await engine.aclose()
     say(tokens=answer.tokens, stop=answer.last.finish_reason, refused=refused, home=os.path.exists(home), pids=pids,
-        side_channel=facts.side_channel, tasks=len(asyncio.all_tasks()))
+        side_channel=facts.side_channel, tasks=len(asyncio.all_tasks()), names=names)
 asyncio.run(main())
 """
     found = zygote.run(body)
     assert found["stop"] == "stop"
+    for name in ("num_requests_waiting{", "kv_cache_usage_perc{", "time_to_first_token_seconds_bucket{"):
+        assert any(line.startswith(f"vllm:{name}") for line in found["names"]), "dashboards look for it"
     assert found["refused"] == "RequestError"
     assert found["side_channel"] == ""
     assert found["home"] is False

@@ -17,6 +17,7 @@ import pytest
 from tests.kube.cluster import Cluster, until
 from tests.kube.fixtures import FOREIGN_CRDS
 from tests.kube.server import control_plane
+from tests.kube.service_crds import SERVICE_CRDS
 
 from tandem.operator.access import find_access
 from tandem.operator.api import Api, ApiError, url_of
@@ -123,12 +124,12 @@ async def install(kubeconfig: str) -> None:
     """Our CRDs, and small ones of the kinds that others bring."""
     async with Api(find_access({}, kubeconfig=kubeconfig)) as api:
         path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for document in [*crds().values(), *FOREIGN_CRDS]:
+        for document in [*crds().values(), *FOREIGN_CRDS, *SERVICE_CRDS]:
             name = document["metadata"]["name"]
             params = {"fieldManager": "test", "force": "true"}
             content = "application/apply-patch+yaml"
             await api.request("PATCH", f"{path}/{name}", document, params=params, content=content)
-        for document in [*crds().values(), *FOREIGN_CRDS]:
+        for document in [*crds().values(), *FOREIGN_CRDS, *SERVICE_CRDS]:
             spec = document["spec"]
             served = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
             await until(lambda served=served: _answers(api, served))  # type: ignore[misc]

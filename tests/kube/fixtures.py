@@ -7,7 +7,7 @@ _INT: Raw = {"type": "integer", "format": "int32"}
 _COUNT: Raw = {"x-kubernetes-int-or-string": True}
 
 
-def _crd(group: str, version: str, kind: str, spec: Raw, *, status: bool = True) -> Raw:
+def crd(group: str, version: str, kind: str, spec: Raw, *, status: bool = True) -> Raw:
     plural = f"{kind.lower()}s"
     schema = {"type": "object", "properties": {"spec": spec, "status": _ANY}}
     served: Raw = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
@@ -30,7 +30,7 @@ def _crd(group: str, version: str, kind: str, spec: Raw, *, status: bool = True)
     }
 
 
-LWS = _crd(
+LWS = crd(
     "leaderworkerset.x-k8s.io",
     "v1",
     "LeaderWorkerSet",
@@ -67,13 +67,13 @@ LWS = _crd(
         },
     },
 )
-KUBE_POD_GROUP = _crd(
+KUBE_POD_GROUP = crd(
     "scheduling.x-k8s.io",
     "v1alpha1",
     "PodGroup",
     {"type": "object", "properties": {"minMember": _INT, "scheduleTimeoutSeconds": _INT, "minResources": _ANY}},
 )
-VOLCANO_POD_GROUP = _crd(
+VOLCANO_POD_GROUP = crd(
     "scheduling.volcano.sh",
     "v1beta1",
     "PodGroup",

@@ -37,6 +37,39 @@ def test_the_page_parses_and_holds_every_family() -> None:
     assert (buckets["0.01"], buckets["0.02"], buckets["+Inf"]) == (0, 1, 1)
 
 
+def samples_of(page: bytes, prefix: str) -> dict[str, tuple[dict[str, str], float]]:
+    families = text_string_to_metric_families(page.decode())
+    found = [sample for family in families for sample in family.samples if sample.name.startswith(prefix)]
+    return {sample.name: (sample.labels, sample.value) for sample in found}
+
+
+def test_a_workers_figures_have_vllms_names_too() -> None:
+    metrics.ENGINE_WAITING.set(3)
+    metrics.KV_BLOCKS_USED.set(30)
+    metrics.KV_BLOCKS_CAPACITY.set(40)
+    assert samples_of(metrics.render("")[0], "vllm:") == {}, "a front end has no engine"
+    metrics.FAMILIAR.model = "qwen"
+    labels = {"model_name": "qwen", "engine": "0"}
+    assert samples_of(metrics.render("")[0], "vllm:") == {
+        "vllm:num_requests_running": (labels, 0.0),
+        "vllm:num_requests_waiting": (labels, 3.0),
+        "vllm:kv_cache_usage_perc": (labels, 0.75),
+    }
+
+
+def test_an_engine_that_counts_itself_is_shown_as_it_counts() -> None:
+    from prometheus_client import REGISTRY, Gauge
+
+    gauge = Gauge("vllm:num_requests_waiting", "Its own.", ["model_name"])
+    try:
+        metrics.FAMILIAR.model = "qwen"
+        gauge.labels("qwen").set(7)
+        found = samples_of(metrics.render("")[0], "vllm:")
+        assert found == {"vllm:num_requests_waiting": ({"model_name": "qwen"}, 7.0)}
+    finally:
+        REGISTRY.unregister(gauge)
+
+
 def test_openmetrics_is_served_when_asked_for() -> None:
     page, content_type = metrics.render("application/openmetrics-text; version=1.0.0")
     assert "openmetrics" in content_type

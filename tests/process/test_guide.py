@@ -151,3 +151,7 @@ def test_demo_serves_two_prefill_workers_and_one_decode_worker(host: Host) -> No
     told = host.command("trace", answer["id"])
     assert "kv_pull" in told
     assert "PrefillWorker.1" in host.command("status")
+    assert (
+        'vllm:num_requests_waiting{process="PrefillWorker.0",engine="0",model_name="tiny-qwen3"} 0'
+        in serve.get("/metrics")[1]
+    )

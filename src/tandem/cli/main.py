@@ -13,6 +13,7 @@ COMMANDS = {
     "config": ("tandem.cli.config", "each setting of a graph and where it came from"),
     "ready": ("tandem.cli.ready", "whether what runs on this host could answer now: a readiness probe"),
     "keys": ("tandem.cli.keys", "make a key for a client of the front door"),
+    "deploy": ("tandem.cli.deploy", "a service on Kubernetes: render, diff, apply, status, delete"),
     "rbg": ("tandem.cli.rbg", "a RoleBasedGroup's status and history, and the way back"),
     "operator": ("tandem.cli.operator", "run the RoleBasedGroup operator of a Kubernetes cluster"),
     "bench": ("tandem.cli.bench", "play a trace on simulated engines under routing policies"),

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tandem.core.model_config import kv_layers
+
+_SOME_KV_BYTES_PER_TOKEN = 64 << 10
+"""Of a model that does not tell: 16 layers of 8 heads of 128, K and V of 2 bytes."""
 _WORD = re.compile("Ġ?[A-Za-z]+")
 _THOUGHT_TAGS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 
@@ -36,17 +40,11 @@ def read_model_files(model_path: str) -> ModelFiles:
     added_texts = {added.get("content") for added in tokenizer.get("added_tokens", [])}
     special = {int(added["id"]) for added in tokenizer.get("added_tokens", [])} | set(eos_ids)
     vocabulary = tuple(sorted(id_ for name, id_ in names if id_ not in special and _WORD.fullmatch(name)))
-    heads = int(config.get("num_attention_heads", 8))
-    head_dim = int(config.get("head_dim") or config.get("hidden_size", 1024) // heads)
     return ModelFiles(
         vocabulary=vocabulary or tuple(i for i in range(3, int(config.get("vocab_size", 4096))) if i not in special),
         eos_token_ids=eos_ids,
         max_position_embeddings=int(config.get("max_position_embeddings", 32_768)),
-        kv_bytes_per_token=2
-        * 2
-        * int(config.get("num_hidden_layers", 16))
-        * int(config.get("num_key_value_heads", heads))
-        * head_dim,
+        kv_bytes_per_token=sum(part.bytes_per_token() for part in kv_layers(config)) or _SOME_KV_BYTES_PER_TOKEN,
         thought_tags=next((tags for tags in _THOUGHT_TAGS if added_texts.issuperset(tags)), None),
     )
 

@@ -35,6 +35,8 @@ STATUSES: Final[dict[str, Status]] = {
     "cancelled": Status(499, "cancelled", "cancelled"),
     "protocol_mismatch": Status(502, "server_error", "protocol_mismatch"),
     "engine_failed": Status(500, "server_error", "engine_failed"),
+    "transfer_failed": Status(500, "server_error", "transfer_failed"),
+    "model_broken": Status(500, "server_error", "model_broken"),
     "config": Status(500, "server_error", "config"),
     "internal": Status(500, "server_error", "internal"),
     # What only HTTP knows:

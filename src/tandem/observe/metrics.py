@@ -13,6 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from tandem.observe.familiar import Familiar
 from tandem.observe.instruments import Counter, Gauge, Histogram, Metric
 
 _FINE: Final = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
@@ -225,8 +226,13 @@ class _Table(Collector):
         return (metric.family() for metric in TABLE)
 
 
+FAMILIAR: Final = Familiar(
+    running=ENGINE_RUNNING, waiting=ENGINE_WAITING, used=KV_BLOCKS_USED, capacity=KV_BLOCKS_CAPACITY
+)
+"""The engine's figures by vLLM's names."""
 _REGISTRY: Final = CollectorRegistry(auto_describe=False)
 _REGISTRY.register(_Table())
+_REGISTRY.register(FAMILIAR)
 _PROCESS: Final = (ProcessCollector(registry=_REGISTRY), PlatformCollector(registry=_REGISTRY))
 
 
@@ -240,3 +246,4 @@ def reset() -> None:
     """Forget every count. For tests, and for a process forked from another."""
     for metric in TABLE:
         metric.reset()
+    FAMILIAR.model = ""

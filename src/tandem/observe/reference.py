@@ -18,6 +18,16 @@ _PLACES: dict[Place, str] = {
 }
 
 
+_FAMILIAR = (
+    "## By vLLM's names",
+    "",
+    "Workers also export what their engine counts itself, by vLLM's names with the labels `model_name` and `engine`:",
+    "`vllm:num_requests_running`, `vllm:num_requests_waiting`, `vllm:kv_cache_usage_perc`,",
+    "`vllm:time_to_first_token_seconds` and the others of its version. A simulated engine has the first three. With",
+    "prefill and decode apart, vLLM's times are those of one engine; what a client waits is in the front's metrics.",
+)
+
+
 def page() -> str:
     """The whole page as Markdown."""
     lines = [
@@ -29,6 +39,7 @@ def page() -> str:
     for place, title in _PLACES.items():
         lines += ["", f"## {title}", "", "| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
         lines += [_row(metric) for metric in TABLE if metric.place == place]
+    lines += ["", *_FAMILIAR]
     lines += ["", "## Buckets", "", "| Metric | Upper bounds, seconds |", "|---|---|"]
     lines += [f"| `{m.name}` | {', '.join(f'{b:g}' for b in m.buckets)} |" for m in TABLE if isinstance(m, Histogram)]
     lines += ["", "## Stages of a request's story", "", "What `tandem trace REQUEST_ID` prints."]

@@ -192,6 +192,18 @@ class Api:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         raise AssertionError("not reached")
 
+    async def text(self, path: str, *, params: Mapping[str, str] | None = None) -> str:
+        """What is no JSON, such as the log of a pod. Asked once.
+
+        Raises:
+            ApiError: refused, or not answered.
+        """
+        status, raw, _ = await self._once("GET", path, None, params, "application/json")
+        self._count("GET", status)
+        if 0 < status < 400:
+            return raw.decode(errors="replace")
+        raise _error(status, raw)
+
     async def _once(
         self, method: str, path: str, body: Any, params: Mapping[str, str] | None, content: str
     ) -> tuple[int, bytes, float]:

@@ -24,6 +24,7 @@ from tandem.core.request import STEP, GenerateRequest
 from tandem.disagg.queue import PrefillQueue
 from tandem.disagg.rules import DisaggRules, queue_name
 from tandem.engines.ports import EmbeddingEngine, Engine
+from tandem.observe import metrics
 from tandem.runtime.ports import Registration, Runtime
 from tandem.settings import DisaggSettings, WorkerSettings
 from tandem.worker.decode import DecodeWorker
@@ -118,6 +119,7 @@ class EngineWorker:
             limits=PrefillLimits(token_budget=self._disagg.prefill_token_budget or facts.max_num_batched_tokens),
             activity=self._activity,
         )
+        metrics.FAMILIAR.model = self._served_model_name
         runtime.serve("generate", GenerateRequest, STEP, self._decode.steps)
         if self._engine.capabilities.embeds:
             runtime.serve("embed", EmbedRequest, EmbedOutput, self._embed)

@@ -1,0 +1,111 @@
+"""The port of `tandem.deploy` to a cluster, on the operator's client of the API server."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tandem.deploy.objects import MANAGER, Object
+from tandem.deploy.ports import Refused
+from tandem.errors import Unavailable
+from tandem.operator.api import APPLY, Api, ApiError
+
+_MOST = "1000"
+"""Objects of one list; a service has a few dozen."""
+
+
+class KubeCluster:
+    """One API server. Which kinds there are, and how their paths are spelt, is asked of the server itself."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._kinds: dict[str, dict[str, Any]] = {}
+
+    async def minor(self) -> int:
+        found = await self._request("GET", "/version")
+        return int("".join(filter(str.isdigit, str(found["minor"]))))
+
+    async def serves(self, api: str, kind: str) -> bool:
+        return kind in await self._of(api)
+
+    async def get(self, item: Object) -> Object | None:
+        if not await self.serves(item["apiVersion"], item["kind"]):
+            return None
+        try:
+            return await self._request("GET", await self._path(item))
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def apply(self, item: Object, *, dry_run: bool) -> Object:
+        params = {"fieldManager": MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+        return await self._request("PATCH", await self._path(item), item, params=params, content=APPLY)
+
+    async def create(self, item: Object) -> None:
+        path = await self._collection(item["apiVersion"], item["kind"], item["metadata"].get("namespace"))
+        await self._request("POST", path, item, params={"fieldManager": MANAGER})
+
+    async def delete(self, item: Object) -> None:
+        body: Object = {"propagationPolicy": "Background"}
+        if uid := item["metadata"].get("uid"):
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._request("DELETE", await self._path(item), body)
+        except Refused as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def listed(self, api: str, kind: str, namespace: str | None, selector: str = "") -> Sequence[Object]:
+        if not await self.serves(api, kind):
+            return []
+        params = {"limit": _MOST} | ({"labelSelector": selector} if selector else {})
+        try:
+            found = await self._request("GET", await self._collection(api, kind, namespace), params=params)
+        except Refused as error:
+            if error.status == 403:
+                return []
+            raise
+        items: list[Object] = found["items"]
+        return items
+
+    async def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
+        params = {"container": container, "tailLines": "60", "previous": str(previous).lower()}
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        try:
+            return await self._api.text(path, params=params)
+        except ApiError:
+            return ""  # what cannot be read tells nothing; the other signs remain
+
+    async def _of(self, api: str) -> dict[str, Any]:
+        """kind → what the server's discovery says about it."""
+        if api not in self._kinds:
+            try:
+                found = await self._request("GET", "/api/v1" if api == "v1" else f"/apis/{api}")
+            except Refused as error:
+                if error.status != 404:
+                    raise
+                found = {"resources": []}
+            plain = [each for each in found["resources"] if "/" not in each["name"]]
+            self._kinds[api] = {each["kind"]: each for each in plain}
+        return self._kinds[api]
+
+    async def _collection(self, api: str, kind: str, namespace: str | None) -> str:
+        about = (await self._of(api)).get(kind)
+        if about is None:
+            raise Refused(404, f"this cluster does not know {kind} of {api}")
+        root = "/api/v1" if api == "v1" else f"/apis/{api}"
+        middle = f"/namespaces/{namespace}" if about["namespaced"] and namespace else ""
+        return f"{root}{middle}/{about['name']}"
+
+    async def _path(self, item: Object) -> str:
+        metadata = item["metadata"]
+        return (
+            f"{await self._collection(item['apiVersion'], item['kind'], metadata.get('namespace'))}/{metadata['name']}"
+        )
+
+    async def _request(self, method: str, path: str, body: Any = None, **more: Any) -> Object:
+        try:
+            return await self._api.request(method, path, body, **more)
+        except ApiError as error:
+            if error.status == 0:
+                raise Unavailable(f"{self._api.access.server} does not answer: {error}") from error
+            raise Refused(error.status, str(error)) from error

@@ -1,0 +1,106 @@
+"""Rules between the fields of a description: sums that cannot come out, and settings that need each other."""
+
+import re
+from collections.abc import Iterator
+
+from tandem.deploy.description import Description, Role, Worker
+
+_RESERVED = {"model", "served-model-name", "tensor-parallel-size", "ServiceArgs", "common-configs", "engine"}
+_LONGEST = 40
+"""A StatefulSet's pods carry its name and 11 characters more as a label of 63; `-processor` takes 10."""
+
+
+def rule_faults(wish: Description) -> Iterator[str]:
+    """Every rule that is broken, in words, each with its path."""
+    if not wish.image:
+        yield "image is empty: name the Tandem image, built with deploy/Dockerfile"
+    if not wish.model_path.startswith("/"):
+        yield f"model.path is {wish.model_path!r}: pods need an absolute path"
+    if not re.fullmatch(r"[\w./-]+", wish.model_path):
+        yield f"model.path is {wish.model_path!r}: letters, digits, '.', '_', '-' and '/' only"
+    for name, role in wish.every_role().items():
+        yield from _scaling(f"roles.{name}", name, role, wish)
+    for name, worker in wish.workers().items():
+        yield from _worker(f"roles.{name}", worker)
+    etcd = wish.planes.etcd
+    if etcd.members % 2 == 0 and not etcd.endpoints:
+        yield f"planes.etcd.members is {etcd.members}: an even number survives no more losses; use 1, 3 or 5"
+    if etcd.secret and not etcd.endpoints:
+        yield "planes.etcd.secret is for an etcd of your own: name its addresses in planes.etcd.endpoints"
+    for index, url in enumerate(etcd.endpoints):
+        if not re.match(r"https?://", url):
+            yield f"planes.etcd.endpoints[{index}] is {url!r}: write http://HOST:2379 or https://"
+        elif "@" in url:
+            yield f"planes.etcd.endpoints[{index}] holds a password: put it into planes.etcd.secret"
+    if (server := wish.planes.nats.server) and not re.match(r"(nats|tls)://[^@]+$", server):
+        yield "planes.nats.server must be nats://HOST:4222 or tls://, without a user: planes.nats.secret has those"
+    for key in _RESERVED & wish.engine.settings.keys():
+        yield f"engine.settings.{key} is written by `tandem deploy` itself; take it out"
+    for key in {"port", "host", "endpoint"} & wish.front.settings.keys():
+        yield f"front.settings.{key} is not for a description: the Service goes to port 8000 of every pod"
+    if wish.model.cache and wish.model.storage.__struct_config__.tag == "storage-class":
+        yield "model.cache needs a model that is stored already; storage kind storage-class makes an empty volume"
+    if wish.engine.loader != "default":
+        if wish.engine.kind != "vllm":
+            yield f"engine.loader is for vLLM; engine.kind is {wish.engine.kind}"
+        if "load-format" in wish.engine.settings:
+            yield "engine.loader and engine.settings.load-format say the same; keep one"
+
+
+def notices(wish: Description) -> list[str]:
+    """What may be meant, and had better be known."""
+    found = []
+    for name, worker in wish.workers().items():
+        used = worker.workers * tensor_parallel(worker)
+        if used < worker.gpus:
+            found.append(f"roles.{name}: {used} of {worker.gpus} GPUs of each pod are used; the others idle")
+    if wish.roles.prefill is None:
+        found.append("roles.prefill is not there: decoders prefill too")
+    if several_fronts(wish) and "batch-folder" not in wish.front.settings:
+        found.append("roles.processor: several pods share no folder, so /v1/files and /v1/batches are off")
+    return found
+
+
+def several_fronts(wish: Description) -> bool:
+    """Whether there is, or may come to be, more than one processor."""
+    rule = wish.roles.processor
+    return max(rule.replicas, rule.scaling.max if rule.scaling else 0) > 1
+
+
+def tensor_parallel(worker: Worker) -> int:
+    """GPUs of one engine."""
+    return worker.tensor_parallel or max(worker.gpus // worker.workers, 1)
+
+
+def _worker(path: str, worker: Worker) -> Iterator[str]:
+    each = tensor_parallel(worker)
+    if worker.gpus and worker.workers * each > worker.gpus:
+        product = f"{worker.workers} x {each}" if worker.workers > 1 else f"{each}"
+        yield f"{path}: tensor-parallel needs {product} GPUs, gpus is {worker.gpus}; raise it or lower tensor-parallel"
+    if not worker.gpus and each > 1:
+        yield f"{path}: tensor-parallel is {each} and gpus is 0; a CPU holds the whole model in one process"
+    for key in _RESERVED & worker.settings.keys():
+        yield f"{path}.settings.{key} is written by `tandem deploy` itself; take it out"
+
+
+def _scaling(path: str, name: str, role: Role, wish: Description) -> Iterator[str]:
+    rule = role.scaling
+    if rule is None:
+        return
+    if rule.max < rule.min:
+        yield f"{path}.scaling: max is {rule.max}, less than min {rule.min}"
+    elif not rule.min <= role.replicas <= rule.max:
+        yield f"{path}.replicas is {role.replicas}; scaling keeps it between {rule.min} and {rule.max}"
+    named = {"queue-seconds": rule.queue_seconds, "kv-use": rule.kv_use, "waiting": rule.waiting, "gpu": rule.gpu}
+    from_prometheus = [key for key, value in named.items() if value is not None]
+    if not from_prometheus and rule.cpu is None and rule.memory is None:
+        yield f"{path}.scaling names no signal: queue-seconds, kv-use, waiting, cpu, memory or gpu"
+    if name == "processor":
+        for key in from_prometheus:
+            yield f"{path}.scaling.{key} is a figure of engines; the processor has none: use cpu or memory"
+    if name == "decoder" and rule.queue_seconds is not None:
+        yield f"{path}.scaling.queue-seconds is the wait for a prefill worker: it belongs to roles.prefill.scaling"
+    if from_prometheus and wish.metrics is None:
+        yield f"{path}.scaling.{from_prometheus[0]} comes from Prometheus: add metrics"
+    if wish.metrics and wish.metrics.autoscaler == "keda" and from_prometheus and not wish.metrics.prometheus:
+        yield "metrics.prometheus is missing: KEDA asks Prometheus there"

@@ -1,0 +1,115 @@
+"""A description's faults: all of them at once, each with its path and what would mend it."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from tests.deploy.builders import described, document
+
+from tandem.deploy.check import notices
+from tandem.deploy.reading import read_description
+from tandem.errors import ConfigError
+
+
+def faults(**changes: Any) -> list[str]:
+    with pytest.raises(ConfigError) as told:
+        read_description(yaml.safe_dump(document(**changes)), "service.yaml")
+    return [line.removeprefix("service.yaml: ") for line in str(told.value).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"nmae": "x"}, "nmae is not known; did you mean name?"),
+        (
+            {"roles__decoder__tensorParallel": 2},
+            "roles.decoder.tensorParallel is not known; did you mean tensor-parallel?",
+        ),
+        ({"roles__decoder": None}, "roles.decoder is missing"),
+        (
+            {"model__storage": {"kind": "os"}},
+            "model.storage.kind must be one of oss, nfs, host-path, pvc, storage-class",
+        ),
+        ({"model__storage": {"kind": "oss", "bukcet": "b"}}, "model.storage.bukcet is not known; did you mean bucket?"),
+        ({"model__storage": {"kind": "nfs", "server": "s"}}, "model.storage.path is missing"),
+        ({"roles__decoder__gpus": "two"}, "roles.decoder.gpus must be a whole number, is 'two'"),
+        ({"roles__decoder__gpus": True}, "roles.decoder.gpus must be a whole number, is True"),
+        ({"roles__decoder__replicas": -1}, "roles.decoder.replicas must be at least 0, is -1"),
+        ({"roles__decoder__memory": "50 GB"}, "roles.decoder.memory is '50 GB'; write a size such as 30Gi"),
+        ({"name": "Qwen"}, "name is 'Qwen'; lower-case letters, digits and inner dashes, at most 40"),
+        ({"roles__decoder": []}, "roles.decoder must be a mapping, is []"),
+        ({"image-pull-secrets": "x"}, "image-pull-secrets must be a list, is 'x'"),
+        ({"metrics": {"autoscaler": "vpa"}}, "metrics.autoscaler must be one of hpa, keda, is 'vpa'"),
+        ({"roles__decoder__cpu": []}, "roles.decoder.cpu must be text or a number, is []"),
+        ({"roles__decoder__env": {"A": 1}}, "roles.decoder.env.A must be text, is 1"),
+    ],
+)
+def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: str) -> None:
+    found = faults(**{key.replace("-", "_"): value for key, value in changes.items()})
+    assert any(line.startswith(fault) for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"image": ""}, "image is empty"),
+        ({"model__path": "models/q"}, "model.path is 'models/q': pods need an absolute path"),
+        (
+            {"roles__decoder": {"gpus": 2, "tensor-parallel": 4}},
+            "roles.decoder: tensor-parallel needs 4 GPUs, gpus is 2",
+        ),
+        (
+            {"roles__decoder": {"gpus": 4, "workers": 3, "tensor-parallel": 2}},
+            "roles.decoder: tensor-parallel needs 3 x 2",
+        ),
+        ({"roles__decoder": {"gpus": 0, "tensor-parallel": 2}}, "roles.decoder: tensor-parallel is 2 and gpus is 0"),
+        (
+            {"roles__prefill__scaling": {"min": 3, "max": 2, "cpu": 70}},
+            "roles.prefill.scaling: max is 2, less than min 3",
+        ),
+        ({"roles__prefill__scaling": {"min": 2, "max": 4, "cpu": 70}}, "roles.prefill.replicas is 1; scaling keeps it"),
+        ({"roles__prefill__scaling": {"max": 4}}, "roles.prefill.scaling names no signal"),
+        ({"roles__prefill__scaling": {"max": 4, "queue-seconds": 1}}, "roles.prefill.scaling.queue-seconds comes from"),
+        ({"roles__processor": {"scaling": {"max": 4, "kv-use": 0.5}}}, "roles.processor.scaling.kv-use is a figure of"),
+        ({"planes": {"etcd": {"members": 2}}}, "planes.etcd.members is 2"),
+        ({"planes": {"etcd": {"endpoints": ["http://u:secretword@e:1"]}}}, "planes.etcd.endpoints[0] holds a password"),
+        ({"planes": {"nats": {"server": "nats://u:secretword@n"}}}, "planes.nats.server must be nats://"),
+        ({"engine": {"settings": {"model": "x"}}}, "engine.settings.model is written by `tandem deploy` itself"),
+        ({"front": {"settings": {"port": 9000}}}, "front.settings.port is not for a description"),
+        ({"engine": {"kind": "simulated", "loader": "fastsafetensors"}}, "engine.loader is for vLLM"),
+        (
+            {"model__storage": {"kind": "storage-class", "size": "9Gi"}, "model__cache": {}},
+            "model.cache needs a model that is stored already",
+        ),
+    ],
+)
+def test_what_cannot_come_out_is_named(changes: dict[str, Any], fault: str) -> None:
+    found = faults(**changes)
+    assert any(line.startswith(fault) for line in found), found
+    assert "secretword" not in "".join(found)
+
+
+def test_all_faults_are_told_together() -> None:
+    found = faults(nmae="x", image=7, roles__decoder__gpus="two", roles__prefill__replicas=-1)
+    assert len(found) == 4
+
+
+def test_a_file_that_is_no_description_says_so() -> None:
+    for text, words in (
+        ("- a", "a description is a mapping"),
+        ("a: [", "is not YAML"),
+        ("", "a description is a mapping"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            read_description(text, "service.yaml")
+
+
+def test_gpus_that_idle_are_noticed() -> None:
+    assert notices(described(roles__decoder={"gpus": 2, "tensor-parallel": 1})) == [
+        "roles.decoder: 1 of 2 GPUs of each pod are used; the others idle"
+    ]
+
+
+def test_tensor_parallel_is_all_of_a_pods_gpus_unless_said_otherwise() -> None:
+    assert notices(described(roles__decoder={"gpus": 8}, roles__prefill={"gpus": 8, "workers": 4})) == []
