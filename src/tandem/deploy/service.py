@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from tandem.deploy.description import Description
 from tandem.deploy.diagnosis import INSTALL
 from tandem.deploy.look import Look, all_ready
+from tandem.deploy.looking import namespace_there
 from tandem.deploy.objects import INSTANCE, MANAGER, NeededSecret, Object, Step
 from tandem.deploy.plan import Change, change_of, immovable, managed, sendable, settled, title
-from tandem.deploy.ports import Cluster, Refused
+from tandem.deploy.ports import Cluster, Forbidden, Refused
 from tandem.deploy.secrets import Decision, decide, is_ours
-from tandem.errors import RequestError
+from tandem.errors import RequestError, Unavailable
 
 _INSTALL = {
     "RoleBasedGroup": INSTALL,
@@ -51,8 +52,7 @@ async def survey(
     random_hex: Callable[[int], str],
 ) -> Plan:
     """Dry-run everything on the server; collect what it refuses."""
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": wish.namespace}}
-    if await cluster.get(namespace) is None:
+    if not await namespace_there(cluster, wish):
         return Plan(faults=[f"there is no namespace {wish.namespace}: kubectl create namespace {wish.namespace}"])
     objects = [item for step in steps for item in step.objects if item["kind"] != "Secret"]
     if faults := await _unserved(cluster, objects):
@@ -100,7 +100,11 @@ async def _leftovers(cluster: Cluster, wish: Description, objects: Sequence[Obje
     described = {(item["kind"], item["metadata"]["name"]) for item in objects}
     found = []
     for api, kind in PRUNED:
-        for item in await cluster.listed(api, kind, wish.namespace, _selector(wish)):
+        try:
+            listed = await cluster.listed(api, kind, wish.namespace, _selector(wish))
+        except Forbidden:
+            continue  # who may not see a kind has made none of it
+        for item in listed:
             key = (kind, item["metadata"]["name"])
             if key not in described and managed(item) and not item["metadata"].get("ownerReferences"):
                 found.append({"apiVersion": api, "kind": kind, **item})
@@ -167,13 +171,21 @@ async def wait(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Look:
-    """Look until all is ready or time is up; the last look tells which."""
+    """Look until all is ready or time is up; the last look tells which. An API server that is away is waited for.
+
+    Raises:
+        Unavailable: it is still away when time is up.
+    """
     until = clock() + timeout_s
     while True:
-        found = await look()
-        show(found)
-        if all_ready(found) or clock() >= until:
-            return found
+        try:
+            found = await look()
+            show(found)
+            if all_ready(found) or clock() >= until:
+                return found
+        except Unavailable:
+            if clock() >= until:
+                raise
         await pause(min(interval_s, max(until - clock(), 0.0)))
 
 
