@@ -27,6 +27,26 @@ _INSTALL = {
 }
 _KEPT = ("PersistentVolume", "PersistentVolumeClaim", "Secret")
 
+PRUNED = (
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "Job"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v1", "HorizontalPodAutoscaler"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("keda.sh/v1alpha1", "ScaledObject"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("data.fluid.io/v1alpha1", "DataLoad"),
+    ("data.fluid.io/v1alpha1", "JindoRuntime"),
+    ("data.fluid.io/v1alpha1", "AlluxioRuntime"),
+    ("data.fluid.io/v1alpha1", "Dataset"),
+)
+"""Kinds that may be left over from an earlier description."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -109,27 +129,6 @@ async def _leftovers(cluster: Cluster, wish: Description, objects: Sequence[Obje
             if key not in described and managed(item) and not item["metadata"].get("ownerReferences"):
                 found.append({"apiVersion": api, "kind": kind, **item})
     return found
-
-
-PRUNED = (
-    ("v1", "Service"),
-    ("v1", "ConfigMap"),
-    ("apps/v1", "StatefulSet"),
-    ("apps/v1", "DaemonSet"),
-    ("batch/v1", "Job"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("networking.k8s.io/v1", "Ingress"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("autoscaling/v1", "HorizontalPodAutoscaler"),
-    ("monitoring.coreos.com/v1", "PodMonitor"),
-    ("keda.sh/v1alpha1", "ScaledObject"),
-    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
-    ("data.fluid.io/v1alpha1", "DataLoad"),
-    ("data.fluid.io/v1alpha1", "JindoRuntime"),
-    ("data.fluid.io/v1alpha1", "AlluxioRuntime"),
-    ("data.fluid.io/v1alpha1", "Dataset"),
-)
-"""Kinds that may be left over from an earlier description."""
 
 
 def _selector(wish: Description) -> str:
