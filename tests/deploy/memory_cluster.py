@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from tandem.deploy.objects import MANAGER, Object
-from tandem.deploy.ports import Refused
+from tandem.deploy.ports import Forbidden, Refused
 from tandem.deploy.service import PRUNED
 
 KINDS = {
@@ -23,6 +23,8 @@ class MemoryCluster:
     def __init__(self, *namespaces: str, without: Sequence[str] = ()) -> None:
         self.objects: dict[Key, Object] = {}
         self.refuses: dict[str, str] = {}
+        self.hidden: set[str] = set()
+        """Kinds that may not be read."""
         self.writes: list[str] = []
         self._kinds = {pair: spaced for pair, spaced in KINDS.items() if pair[1] not in without}
         self._count = 0
@@ -44,6 +46,7 @@ class MemoryCluster:
         return (api, kind) in self._kinds
 
     async def get(self, item: Object) -> Object | None:
+        self._allowed(item["kind"])
         return copy.deepcopy(self.objects.get(self._key(item)))
 
     async def apply(self, item: Object, *, dry_run: bool) -> Object:
@@ -74,6 +77,7 @@ class MemoryCluster:
             del self.objects[self._key(item)]
 
     async def listed(self, api: str, kind: str, namespace: str | None, selector: str = "") -> Sequence[Object]:
+        self._allowed(kind)
         wanted = dict(pair.split("=", 1) for pair in selector.split(",") if "=" in pair)
         return [
             copy.deepcopy(item)
@@ -86,6 +90,10 @@ class MemoryCluster:
 
     async def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
         return ""
+
+    def _allowed(self, kind: str) -> None:
+        if kind in self.hidden:
+            raise Forbidden(403, f"{kind} is forbidden")
 
     def _check(self, item: Object) -> None:
         name, space = item["metadata"]["name"], item["metadata"].get("namespace")

@@ -242,7 +242,10 @@ def test_an_engines_words_are_also_found_in_the_log_of_a_pod_that_still_runs() -
     assert "tandem models push" in finding.mend
 
 
-def test_an_operator_is_given_a_moment() -> None:
+def test_an_operator_and_who_gives_volumes_are_given_a_moment() -> None:
+    claims = {"qwen-model": claim(phase="Pending")}
+    assert diagnose(look(claims=claims, group_age_s=2.0)) == []
+    assert diagnose(look(claims=claims, group_age_s=60.0)) != []
     fresh = {**GROUP, "status": {}}
     assert diagnose(look(group=fresh, group_age_s=2.0)) == []
     assert diagnose(look(group=fresh, group_age_s=60.0)) != []

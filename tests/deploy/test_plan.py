@@ -87,7 +87,9 @@ def test_a_missing_secret_comes_from_the_environment_or_is_asked_for() -> None:
 
 def test_the_password_of_nats_is_random_and_begins_with_a_letter() -> None:
     [need] = needed_secrets(WISH)
-    made = decided(need).make
+    decision = decided(need)
+    assert summary([], [decision]) == ["+ create    Secret qwen-nats, made with a random password", "1 to create"]
+    made = decision.make
     assert made is not None
     assert made["metadata"]["name"] == "qwen-nats"
     assert set(made["data"]) == {"username", "password"}

@@ -72,6 +72,10 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
         ({"roles__prefill__scaling": {"max": 4}}, "roles.prefill.scaling names no signal"),
         ({"roles__prefill__scaling": {"max": 4, "queue-seconds": 1}}, "roles.prefill.scaling.queue-seconds comes from"),
         ({"roles__processor": {"scaling": {"max": 4, "kv-use": 0.5}}}, "roles.processor.scaling.kv-use is a figure of"),
+        (
+            {"model__storage": {"kind": "storage-class", "size": "9Gi", "source": "Qwen/Qwen3"}},
+            "model.storage.source is 'Qwen/Qwen3': write modelscope://",
+        ),
         ({"planes": {"etcd": {"members": 2}}}, "planes.etcd.members is 2"),
         ({"planes": {"etcd": {"endpoints": ["http://u:secretword@e:1"]}}}, "planes.etcd.endpoints[0] holds a password"),
         ({"planes": {"nats": {"server": "nats://u:secretword@n"}}}, "planes.nats.server must be nats://"),

@@ -1,6 +1,7 @@
 """What is rendered by default is fit for production where the guide's set is not."""
 
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tandem.cli import main
 from tandem.deploy.objects import Object
 from tandem.deploy.render import render
 from tandem.deploy.text import whole_text
+from tandem.models.names import MANIFEST
 
 VARIANTS = variants()
 
@@ -26,6 +28,8 @@ def pods(found: dict[tuple[str, str], Object]) -> list[tuple[str, Object]]:
     for (kind, name), item in found.items():
         if kind in ("StatefulSet", "DaemonSet", "Deployment"):
             listed.append((name, item["spec"]["template"]["spec"]))
+        if kind == "Job":
+            listed.append((name.rpartition("-")[0], item["spec"]["template"]["spec"]))
         if kind == "RoleBasedGroup":
             listed += [(f"{name}-{role['name']}", role["template"]["spec"]) for role in item["spec"]["roles"]]
     return listed
@@ -57,7 +61,32 @@ def test_every_pod_that_is_rendered_is_named_by_a_network_policy(name: str) -> N
 
     for whose, _ in pods(found):
         component = whose.removeprefix(f"{VARIANTS[name].name}-")
-        assert component == "pre-pull" or any(covers(rule, component) for rule in chosen), whose
+        assert any(covers(rule, component) for rule in chosen), whose
+
+
+def test_a_new_volume_is_filled_by_a_job_and_workers_wait_for_the_whole_model() -> None:
+    found = objects(VARIANTS["pulled"])
+    [job] = [item for (kind, _), item in found.items() if kind == "Job"]
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][2:] == ["tandem", "models", "pull", "modelscope://Qwen/Qwen3-32B", "/models/qwen"]
+    assert container["envFrom"] == [{"secretRef": {"name": "hub"}}]
+    for role in ("processor", "prefill", "decoder"):
+        [first] = pod_of(found, role)["initContainers"]
+        assert {"name": "MANIFEST", "value": MANIFEST} in first["env"]
+    other = objects(described(model__storage={"kind": "storage-class", "size": "9Gi", "source": "hf://a/b"}))
+    assert {name for kind, name in other if kind == "Job"}.isdisjoint({job["metadata"]["name"]})
+
+
+def test_waiting_for_the_model_ends_with_its_manifest(tmp_path: Path) -> None:
+    [first] = pod_of(objects(VARIANTS["pulled"]), "decoder")["initContainers"]
+    env = {item["name"]: item["value"] for item in first["env"]} | {
+        "MODEL_PATH": str(tmp_path),
+        "PATH": os.environ["PATH"],
+    }
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(first["command"], env=env, timeout=0.3)
+    (tmp_path / MANIFEST).write_text("{}")
+    assert subprocess.run(first["command"], env=env, timeout=5).returncode == 0
 
 
 def test_etcd_has_three_members_with_volumes_and_every_client_knows_all_of_them() -> None:
@@ -102,7 +131,7 @@ def test_no_secret_is_rendered_and_the_bytes_are_the_same_each_time(name: str) -
 
 
 def text_of(name: str) -> str:
-    return whole_text(render(variants()[name], minor=37))
+    return whole_text(render(VARIANTS[name], minor=37))
 
 
 def test_a_changed_setting_makes_other_pods() -> None:
@@ -115,7 +144,7 @@ def test_a_changed_setting_makes_other_pods() -> None:
     assert annotation(described()) != annotation(described(router={"mode": "kv"}))
 
 
-@pytest.mark.parametrize("name", ["example", "everything", "cpu", "guide"])
+@pytest.mark.parametrize("name", ["everything", "cpu"])
 @pytest.mark.timeout(60)
 def test_tandem_serve_understands_each_roles_command_and_configuration(name: str, tmp_path: Path) -> None:
     subprocess.run(["sh", ROOT / "deploy" / "layout.sh", tmp_path], check=True)
@@ -175,9 +204,12 @@ def test_the_version_decides_the_apis(minor: str, hpa: str, budget: str, capsys:
 
 
 @pytest.mark.process
-def test_it_takes_less_than_a_second() -> None:
+def test_it_takes_less_than_a_second_of_processor_time() -> None:
     words = [sys.executable, "-m", "tandem.cli.main", "deploy", "render", "-f", str(EXAMPLES / "service.yaml")]
-    subprocess.run(words, check=True, capture_output=True, timeout=1)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(words, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
 def test_files_keep_their_names_when_other_steps_come_and_go() -> None:

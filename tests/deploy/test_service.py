@@ -14,7 +14,7 @@ from tandem.deploy.looking import look_at
 from tandem.deploy.ports import Cluster, Refused
 from tandem.deploy.render import render
 from tandem.deploy.service import Plan, carry_out, removal, survey, wait
-from tandem.errors import RequestError
+from tandem.errors import RequestError, Unavailable
 
 NFS = {"kind": "nfs", "server": "nas", "path": "/m"}
 
@@ -132,6 +132,43 @@ async def test_delete_keeps_data_and_what_is_not_ours() -> None:
     everything = await removal(cluster, wish, steps, volumes=True)
     assert everything.kept == []
     assert len(everything.objects) == len(found.objects) + 3
+
+
+async def test_who_sees_only_a_namespace_can_apply_and_ask() -> None:
+    cluster, wish = MemoryCluster(), described()
+    cluster.hidden = {"Namespace", "Node", "Event", "PodMonitor", "Ingress"}
+    await applied(cluster, wish)
+    seen = await look_at(cluster, wish)
+    assert seen.namespace_there
+    assert seen.nodes is None
+    cluster.hidden = {"Pod"}
+    with pytest.raises(Refused, match="Pod is forbidden"):
+        await look_at(cluster, wish)
+
+
+async def test_an_api_server_that_is_away_for_a_while_is_waited_for() -> None:
+    cluster, now = MemoryCluster(), 0.0
+    looks = 0
+
+    async def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    async def look() -> Look:
+        nonlocal looks
+        looks += 1
+        if looks in (2, 3):
+            raise Unavailable("it does not answer")
+        return await look_at(cluster, described())
+
+    await wait(look, lambda seen: None, timeout_s=10, clock=lambda: now, pause=pause)
+    assert looks == 6
+
+    async def away() -> Look:
+        raise Unavailable("it does not answer")
+
+    with pytest.raises(Unavailable):
+        await wait(away, lambda seen: None, timeout_s=10, clock=lambda: now, pause=pause)
 
 
 async def test_waiting_ends_when_all_is_ready_or_time_is_up() -> None:

@@ -27,6 +27,14 @@ def variants() -> dict[str, Description]:
         "nfs": described(model__storage=NFS),
         "host-path": described(model__storage={"kind": "host-path", "path": "/data/models"}),
         "storage-class": described(model__storage={"kind": "storage-class", "size": "90Gi", "storage-class": "fast"}),
+        "pulled": described(
+            model__storage={
+                "kind": "storage-class",
+                "size": "90Gi",
+                "source": "modelscope://Qwen/Qwen3-32B",
+                "source-secret": "hub",
+            }
+        ),
         "jindo": described(model__storage=OSS, model__cache={"node-selector": {"gpu": "yes"}}),
         "alluxio": described(model__storage=NFS, model__cache={"runtime": "alluxio", "load": False}),
         "hpa": described(metrics=_METRICS, **scaled),

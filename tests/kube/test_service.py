@@ -44,7 +44,7 @@ async def secrets_there(cluster: Cluster, *names: str) -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 async def test_the_servers_dry_run_takes_everything(name: str, empty: Cluster) -> None:
     """Server-side apply refuses fields and types that the server does not know."""
-    await secrets_there(empty, "nats-login", "etcd-login", "keys", "registry")
+    await secrets_there(empty, "nats-login", "etcd-login", "keys", "registry", "hub")
     kube = KubeCluster(empty.api)
     wish = here(VARIANTS[name], empty.namespace)
     steps = render(wish, minor=await kube.minor())

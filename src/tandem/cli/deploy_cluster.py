@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tandem.deploy.objects import MANAGER, Object
-from tandem.deploy.ports import Refused
+from tandem.deploy.ports import Forbidden, Refused
 from tandem.errors import Unavailable
 from tandem.operator.api import APPLY, Api, ApiError
 
@@ -58,12 +58,7 @@ class KubeCluster:
         if not await self.serves(api, kind):
             return []
         params = {"limit": _MOST} | ({"labelSelector": selector} if selector else {})
-        try:
-            found = await self._request("GET", await self._collection(api, kind, namespace), params=params)
-        except Refused as error:
-            if error.status == 403:
-                return []
-            raise
+        found = await self._request("GET", await self._collection(api, kind, namespace), params=params)
         items: list[Object] = found["items"]
         return items
 
@@ -108,4 +103,5 @@ class KubeCluster:
         except ApiError as error:
             if error.status == 0:
                 raise Unavailable(f"{self._api.access.server} does not answer: {error}") from error
-            raise Refused(error.status, str(error)) from error
+            kind = Forbidden if error.status == 403 else Refused
+            raise kind(error.status, str(error)) from error

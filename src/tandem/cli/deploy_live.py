@@ -88,11 +88,8 @@ class _Command:
 
     async def _apply(self) -> int:
         plan = await self._survey()
-        for line in summary(plan.changes):
+        for line in summary(plan.changes, plan.secrets):
             print(line)
-        for secret in plan.secrets:
-            if secret.make is not None:
-                print(f"+ create    Secret {secret.name}, {secret.about}")
         self._tell_leftovers(plan)
         faults = list(plan.faults)
         foreign = [change.title for change in plan.changes if change.verb == "take over"]

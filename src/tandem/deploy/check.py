@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from tandem.deploy.description import Description, Role, Worker
+from tandem.deploy.description import Description, Role, StorageClass, Worker
 
 _RESERVED = {"model", "served-model-name", "tensor-parallel-size", "ServiceArgs", "common-configs", "engine"}
 _LONGEST = 40
@@ -18,6 +18,9 @@ def rule_faults(wish: Description) -> Iterator[str]:
         yield f"model.path is {wish.model_path!r}: pods need an absolute path"
     if not re.fullmatch(r"[\w./-]+", wish.model_path):
         yield f"model.path is {wish.model_path!r}: letters, digits, '.', '_', '-' and '/' only"
+    storage = wish.model.storage
+    if isinstance(storage, StorageClass) and storage.source is not None and "://" not in storage.source:
+        yield f"model.storage.source is {storage.source!r}: write modelscope://ORG/NAME or the like"
     for name, role in wish.every_role().items():
         yield from _scaling(f"roles.{name}", name, role, wish)
     for name, worker in wish.workers().items():

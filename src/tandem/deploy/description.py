@@ -55,9 +55,13 @@ class Claim(Section, frozen=True, kw_only=True, tag_field="kind", tag="pvc"):
 
 
 class StorageClass(Section, frozen=True, kw_only=True, tag_field="kind", tag="storage-class"):
-    """A new claim of a StorageClass. Somebody has to put the model into it."""
+    """A new claim of a StorageClass. With `source`, a Job puts the model into it; without, somebody has to."""
 
     size: Size
+    source: str | None = None
+    """What `tandem models pull` is to fetch: `modelscope://Qwen/Qwen3-32B`, `hf://…`, `oss://…`. Workers wait."""
+    source_secret: Name | None = None
+    """Secret whose keys become the environment of that Job, such as HF_TOKEN."""
     storage_class: str | None = None
     """Default: the cluster's."""
     access_mode: Literal["ReadWriteMany", "ReadOnlyMany", "ReadWriteOnce"] = "ReadWriteMany"

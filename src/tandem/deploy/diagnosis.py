@@ -16,7 +16,7 @@ INSTALL = (
 )
 
 _PATIENCE_S = 10.0
-"""An operator looks at a new group within a second."""
+"""An operator looks at a new group within a second, and what gives volumes at a claim within a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ def _unbound(look: Look, claim: Object) -> tuple[str, str] | None:
         return "unbound: no volume fits and the cluster has no default StorageClass", "name a storage-class"
     if "failed to provision" in told.lower():
         return f"unbound: {_last(told)}", ""
+    if look.group_age_s is not None and look.group_age_s < _PATIENCE_S and not told:
+        return None  # nobody has had the time
     if volume := at(claim, "spec", "volumeName"):
         return (
             f"unbound: its volume {volume} is not there, is too small, or belongs to another claim",

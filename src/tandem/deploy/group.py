@@ -18,6 +18,7 @@ from tandem.deploy.objects import (
     made,
     port,
 )
+from tandem.deploy.pull import pulled_source, wait_for_model
 from tandem.deploy.storage import mounted_claim
 
 API = "workloads.x-k8s.io/v1alpha1"
@@ -98,6 +99,8 @@ def pod_spec(wish: Description, name: str, role: Role) -> Object:
         "containers": [container],
         "volumes": _volumes(wish, worker),
     }
+    if pulled_source(wish):
+        pod["initContainers"] = [wait_for_model(wish)]
     if role.node_selector:
         pod["nodeSelector"] = dict(role.node_selector)
     if role.tolerations:

@@ -9,7 +9,7 @@ from tandem.deploy.etcd import etcd_name
 from tandem.deploy.look import Look, at, is_ready
 from tandem.deploy.nats import nats_name
 from tandem.deploy.objects import INSTANCE, Object
-from tandem.deploy.ports import Cluster
+from tandem.deploy.ports import Cluster, Forbidden
 from tandem.deploy.storage import mounted_claim
 
 _GROUP = "workloads.x-k8s.io/v1alpha1"
@@ -19,8 +19,7 @@ _LOGS = 6
 
 async def look_at(cluster: Cluster, wish: Description, *, like_the_guide: bool = False) -> Look:
     """One moment of the service."""
-    space: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": wish.namespace}}
-    there = await cluster.get(space) is not None
+    there = await namespace_there(cluster, wish)
     served = await cluster.serves(_GROUP, "RoleBasedGroup")
     if not there or not served:
         return Look(namespace=wish.namespace, name=wish.name, namespace_there=there, group_served=served)
@@ -38,11 +37,28 @@ async def look_at(cluster: Cluster, wish: Description, *, like_the_guide: bool =
         expected_planes=expected,
         pods=pods,
         claims={name: await cluster.get(_named("v1", "PersistentVolumeClaim", name, wish)) for name in claims},
-        events=await cluster.listed("v1", "Event", wish.namespace),
+        events=await _if_allowed(cluster, "Event", wish.namespace),
         logs=await _logs(cluster, wish, pods),
-        nodes=await cluster.listed("v1", "Node", None) or None,
+        nodes=await _if_allowed(cluster, "Node", None) or None,
         datasets=await _datasets(cluster, wish),
     )
+
+
+async def namespace_there(cluster: Cluster, wish: Description) -> bool:
+    """Whether the namespace is there. Who may not look at namespaces has been given one."""
+    try:
+        space: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": wish.namespace}}
+        return await cluster.get(space) is not None
+    except Forbidden:
+        return True
+
+
+async def _if_allowed(cluster: Cluster, kind: str, namespace: str | None) -> Sequence[Object]:
+    """What makes sentences better and need not be had."""
+    try:
+        return await cluster.listed("v1", kind, namespace)
+    except Forbidden:
+        return []
 
 
 def _age_s(item: Object | None) -> float | None:

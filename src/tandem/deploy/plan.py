@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tandem.deploy.objects import COMPONENT, MANAGER, Object
+from tandem.deploy.secrets import Decision
 from tandem.deploy.text import as_yaml
 
 Verb = Literal["create", "change", "keep", "take over"]
@@ -89,11 +90,16 @@ def _with_protocols(value: Any, key: str = "") -> Any:
     return [_with_protocols(inner, key) for inner in value] if isinstance(value, list) else value
 
 
-def summary(changes: Sequence[Change]) -> list[str]:
+def summary(changes: Sequence[Change], secrets: Sequence[Decision] = ()) -> list[str]:
     """One line per object, then how many of each."""
     marks = {"create": "+", "change": "~", "keep": " ", "take over": "!"}
-    lines = [f"{marks[change.verb]} {change.verb:<9} {change.title}" for change in changes if change.verb != "keep"]
+    made = [f"+ create    Secret {each.name}, {each.about}" for each in secrets if each.make is not None]
+    lines = [
+        *made,
+        *(f"{marks[change.verb]} {change.verb:<9} {change.title}" for change in changes if change.verb != "keep"),
+    ]
     counts = {verb: sum(change.verb == verb for change in changes) for verb in marks}
+    counts["create"] += len(made)
     told = ", ".join(f"{count} to {verb}" for verb, count in counts.items() if count)
     return [*lines, told or "nothing to do"]
 

@@ -43,6 +43,7 @@ def network_policies(wish: Description) -> list[Object]:
     if not wish.planes.etcd.endpoints:
         rules = [_from(serving, ETCD_CLIENT), _from(etcd, ETCD_PEER)]
         found.append(_policy(wish, "etcd", etcd, rules, [_to(etcd, ETCD_PEER), _DNS]))
+    found.append(_policy(wish, "jobs", _of(wish, ["pull", "pre-pull"]), []))  # they fetch; nobody calls them
     if not wish.planes.nats.server:
         found.append(_policy(wish, "nats", nats, [_from(serving, NATS_CLIENT)], []))
     return found
@@ -63,7 +64,11 @@ def _budget(wish: Description, component: str, minor: int) -> Object:
 
 
 def _serving(wish: Description) -> Object:
-    expression = {"key": COMPONENT, "operator": "In", "values": list(wish.every_role())}
+    return _of(wish, list(wish.every_role()))
+
+
+def _of(wish: Description, components: list[str]) -> Object:
+    expression = {"key": COMPONENT, "operator": "In", "values": components}
     return {"matchLabels": {INSTANCE: wish.name}, "matchExpressions": [expression]}
 
 

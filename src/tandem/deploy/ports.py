@@ -14,6 +14,10 @@ class Refused(Exception):
         self.status = status
 
 
+class Forbidden(Refused):
+    """Whoever asks may not."""
+
+
 class Cluster(Protocol):
     """One Kubernetes API server. What it refuses comes as `Refused`; that it cannot be reached, as `Unavailable`."""
 
@@ -42,7 +46,7 @@ class Cluster(Protocol):
         ...
 
     async def listed(self, api: str, kind: str, namespace: str | None, selector: str = "") -> Sequence[Object]:
-        """Objects with these labels; none where the kind is not served or may not be read."""
+        """Objects with these labels; none where the kind is not served."""
         ...
 
     async def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:

@@ -51,6 +51,8 @@ def pod_state(pod: Object) -> str:
         *(at(pod, "status", "initContainerStatuses") or []),
         *(at(pod, "status", "containerStatuses") or []),
     ]:
+        if status["name"] == "model-there" and at(status, "state", "running"):
+            return "waiting for the model"
         waiting, ended = at(status, "state", "waiting"), at(status, "state", "terminated")
         if waiting and waiting.get("reason") not in (None, "PodInitializing"):
             return str(waiting["reason"])

@@ -14,6 +14,7 @@ from tandem.deploy.nats import nats_objects, needed_secrets
 from tandem.deploy.objects import NeededSecret, Step
 from tandem.deploy.policies import disruption_budgets, network_policies
 from tandem.deploy.prepull import pre_pull
+from tandem.deploy.pull import pull_job, pull_secrets
 from tandem.deploy.storage import storage_step
 
 
@@ -25,6 +26,12 @@ def render(wish: Description, *, minor: int) -> list[Step]:
     """
     steps = [
         storage_step(wish),
+        Step(
+            name="pull",
+            about="the model into its new volume",
+            objects=pull_job(wish),
+            secrets=pull_secrets(wish),
+        ),
         Step(name="cache", about="Fluid: the weights on the nodes", objects=fluid_objects(wish)),
         Step(
             name="policies",

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from tandem.deploy.description import Description
 from tandem.deploy.diagnosis import INSTALL
 from tandem.deploy.look import Look, all_ready
+from tandem.deploy.looking import namespace_there
 from tandem.deploy.objects import INSTANCE, MANAGER, NeededSecret, Object, Step
 from tandem.deploy.plan import Change, change_of, immovable, managed, sendable, settled, title
-from tandem.deploy.ports import Cluster, Refused
+from tandem.deploy.ports import Cluster, Forbidden, Refused
 from tandem.deploy.secrets import Decision, decide, is_ours
-from tandem.errors import RequestError
+from tandem.errors import RequestError, Unavailable
 
 _INSTALL = {
     "RoleBasedGroup": INSTALL,
@@ -25,6 +26,26 @@ _INSTALL = {
     "Dataset": "install Fluid, or leave out model.cache",
 }
 _KEPT = ("PersistentVolume", "PersistentVolumeClaim", "Secret")
+
+PRUNED = (
+    ("v1", "Service"),
+    ("v1", "ConfigMap"),
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "Job"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v1", "HorizontalPodAutoscaler"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("keda.sh/v1alpha1", "ScaledObject"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("data.fluid.io/v1alpha1", "DataLoad"),
+    ("data.fluid.io/v1alpha1", "JindoRuntime"),
+    ("data.fluid.io/v1alpha1", "AlluxioRuntime"),
+    ("data.fluid.io/v1alpha1", "Dataset"),
+)
+"""Kinds that may be left over from an earlier description."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +72,7 @@ async def survey(
     random_hex: Callable[[int], str],
 ) -> Plan:
     """Dry-run everything on the server; collect what it refuses."""
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": wish.namespace}}
-    if await cluster.get(namespace) is None:
+    if not await namespace_there(cluster, wish):
         return Plan(faults=[f"there is no namespace {wish.namespace}: kubectl create namespace {wish.namespace}"])
     objects = [item for step in steps for item in step.objects if item["kind"] != "Secret"]
     if faults := await _unserved(cluster, objects):
@@ -100,31 +120,15 @@ async def _leftovers(cluster: Cluster, wish: Description, objects: Sequence[Obje
     described = {(item["kind"], item["metadata"]["name"]) for item in objects}
     found = []
     for api, kind in PRUNED:
-        for item in await cluster.listed(api, kind, wish.namespace, _selector(wish)):
+        try:
+            listed = await cluster.listed(api, kind, wish.namespace, _selector(wish))
+        except Forbidden:
+            continue  # who may not see a kind has made none of it
+        for item in listed:
             key = (kind, item["metadata"]["name"])
             if key not in described and managed(item) and not item["metadata"].get("ownerReferences"):
                 found.append({"apiVersion": api, "kind": kind, **item})
     return found
-
-
-PRUNED = (
-    ("v1", "Service"),
-    ("v1", "ConfigMap"),
-    ("apps/v1", "StatefulSet"),
-    ("apps/v1", "DaemonSet"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("networking.k8s.io/v1", "Ingress"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("autoscaling/v1", "HorizontalPodAutoscaler"),
-    ("monitoring.coreos.com/v1", "PodMonitor"),
-    ("keda.sh/v1alpha1", "ScaledObject"),
-    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
-    ("data.fluid.io/v1alpha1", "DataLoad"),
-    ("data.fluid.io/v1alpha1", "JindoRuntime"),
-    ("data.fluid.io/v1alpha1", "AlluxioRuntime"),
-    ("data.fluid.io/v1alpha1", "Dataset"),
-)
-"""Kinds that may be left over from an earlier description."""
 
 
 def _selector(wish: Description) -> str:
@@ -166,13 +170,21 @@ async def wait(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Look:
-    """Look until all is ready or time is up; the last look tells which."""
+    """Look until all is ready or time is up; the last look tells which. An API server that is away is waited for.
+
+    Raises:
+        Unavailable: it is still away when time is up.
+    """
     until = clock() + timeout_s
     while True:
-        found = await look()
-        show(found)
-        if all_ready(found) or clock() >= until:
-            return found
+        try:
+            found = await look()
+            show(found)
+            if all_ready(found) or clock() >= until:
+                return found
+        except Unavailable:
+            if clock() >= until:
+                raise
         await pause(min(interval_s, max(until - clock(), 0.0)))
 
 

@@ -16,6 +16,7 @@ KINDS = {
     "Deployment": "apps-v1",
     "HorizontalPodAutoscaler": "autoscaling",
     "Ingress": "networking-v1",
+    "Job": "batch-v1",
     "NetworkPolicy": "networking-v1",
     "PersistentVolume": "v1",
     "PersistentVolumeClaim": "v1",
