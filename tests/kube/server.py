@@ -60,6 +60,7 @@ def control_plane(assets: Path, folder: Path) -> Iterator[Path]:
                 *("--kubeconfig", str(kubeconfig), "--leader-elect=false", "--controllers", CONTROLLERS),
                 *("--service-account-private-key-file", str(folder / "server.key")),
                 *("--horizontal-pod-autoscaler-sync-period", "2s"),
+                *("--kube-api-qps", "200", "--kube-api-burst", "300"),
                 *("--root-ca-file", str(folder / "server.crt"), "--bind-address", "127.0.0.1", "--secure-port", "0"),
                 *_no_open_port(assets / "kube-controller-manager"),
             )
