@@ -37,7 +37,7 @@ class Trouble:
         async with self._session.request(
             request.method,
             self._access.server + request.raw_path,
-            data=await request.read(),
+            data=await request.read() or None,
             headers=self._headers(request),
             timeout=aiohttp.ClientTimeout(total=None),
         ) as answer:
@@ -95,7 +95,7 @@ class Trouble:
         """The address to give to the operator."""
         app = web.Application(client_max_size=1 << 24)
         app.router.add_route("*", "/{tail:.*}", self.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
         connector = aiohttp.TCPConnector(ssl=self._access.ssl_context(), limit=0)
         async with aiohttp.ClientSession(connector=connector) as self._session:
             await runner.setup()
