@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -59,10 +60,18 @@ def control_plane(assets: Path, folder: Path) -> Iterator[Path]:
                 *("--kubeconfig", str(kubeconfig), "--leader-elect=false", "--controllers", CONTROLLERS),
                 *("--service-account-private-key-file", str(folder / "server.key")),
                 *("--horizontal-pod-autoscaler-sync-period", "2s"),
+                *("--kube-api-qps", "200", "--kube-api-burst", "300"),
                 *("--root-ca-file", str(folder / "server.crt"), "--bind-address", "127.0.0.1", "--secure-port", "0"),
+                *_no_open_port(assets / "kube-controller-manager"),
             )
             _await(f"{server}/api/v1/namespaces/default/serviceaccounts/default", token, folder)
         yield kubeconfig
+
+
+def _no_open_port(binary: Path) -> tuple[str, ...]:
+    """Releases before 1.24 also listen on one fixed port of all addresses: two could not run beside each other."""
+    told = subprocess.run([binary, "--help"], capture_output=True, text=True, check=False).stdout
+    return ("--port", "0") if re.search(r"--port (int|string) ", told) else ()
 
 
 def _starter(stack: ExitStack, folder: Path):  # type: ignore[no-untyped-def]

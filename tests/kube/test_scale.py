@@ -31,7 +31,7 @@ async def test_500_groups(empty: Cluster, run_operator: Runner) -> None:
     first = run_operator(*flags)
     await until(lambda: page(port, "tandem_operator_leader"))
     figures: dict[str, object] = {}
-    empty.asleep = True  # what its reading of all pods costs the server is not the operator's
+    empty.asleep = True  # pods stay pending: what a node's reading of them costs the server is not the operator's
 
     began = time.monotonic()
     numbers = iter(range(GROUPS))
@@ -41,10 +41,9 @@ async def test_500_groups(empty: Cluster, run_operator: Runner) -> None:
     figures["all children made s"] = round(time.monotonic() - began, 1)
     figures["operator cpu s"] = round(await page(port, "process_cpu_seconds_total"), 1)
 
-    empty.asleep = False
-    await until(lambda: all_ready(port), limit_s=150)
-    empty.asleep = True
-    await until(lambda: settled(port), limit_s=60)
+    print(json.dumps(figures), flush=True)
+
+    await until(lambda: settled(port), limit_s=150)
     began, spent = time.monotonic(), await page(port, "process_cpu_seconds_total")
     await asyncio.sleep(20)
     busy_s = await page(port, "process_cpu_seconds_total") - spent
@@ -110,11 +109,6 @@ async def page(port: int, metric: str) -> float:
     except httpx.TransportError:
         return 0.0
     return sum(float(value) for value in re.findall(rf"^{re.escape(metric)}(?:{{[^}}]*}})? (\S+)", text, re.MULTILINE))
-
-
-async def all_ready(port: int) -> bool:
-    await asyncio.sleep(0.5)
-    return await page(port, 'tandem_operator_groups{ready="True"}') == GROUPS
 
 
 async def settled(port: int) -> bool:

@@ -25,21 +25,34 @@ async def test_a_server_in_trouble_loses_nothing(
     async with trouble.serving() as address:
         flags = ["--kubeconfig", by_way_of(address, kubeconfig, tmp_path), "--namespace", empty.namespace]
         operator = run_operator(*flags, "--lease-namespace", empty.namespace, name="troubled")
-        for number in range(5):
-            await empty.group(f"g{number}", role("a", replicas=2), role("b", dependencies=["a"]))
-        for number in range(5):
-            await empty.ready(f"g{number}", limit_s=60)
-        await empty.group("g0", role("a", replicas=3), role("web", workload=DEPLOYMENT))
-        await empty.write("RoleBasedGroupSet", "s", {"replicas": 2, "template": {"roles": [rolling("one", 1)]}})
-        await empty.delete("RoleBasedGroup", "g4")
-        await empty.ready("g0", limit_s=60)
-        await empty.ready("s", "RoleBasedGroupSet", limit_s=60)
-        wanted = {"g0-a", *(f"g{n}-{r}" for n in (1, 2, 3) for r in "ab"), "s-0-a", "s-1-a"}
-        await until(lambda: are(empty, wanted), lambda: empty.names("StatefulSet"), limit_s=60)
-        assert await empty.names("Deployment") == ["g0-web"]
+        try:
+            await life_of_groups(empty)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{log_of(operator)[-6000:]}") from error
         assert operator.poll() is None
         assert await stop(operator) == 0
+    assert "reconcile.crashed" not in log_of(operator), log_of(operator)
     assert {"409", "410", "429", "503", "dropped", "dropped before", "dropped after"} <= trouble.happened.keys()
+
+
+async def life_of_groups(empty: Cluster) -> None:
+    """Made, changed, deleted."""
+    for number in range(5):
+        await empty.group(f"g{number}", role("a", replicas=2), role("b", dependencies=["a"]))
+    for number in range(5):
+        await empty.ready(f"g{number}", limit_s=60)
+    await empty.group("g0", role("a", replicas=3), role("web", workload=DEPLOYMENT))
+    await empty.write("RoleBasedGroupSet", "s", {"replicas": 2, "template": {"roles": [rolling("one", 1)]}})
+    await empty.delete("RoleBasedGroup", "g4")
+    await empty.ready("g0", limit_s=60)
+    await empty.ready("s", "RoleBasedGroupSet", limit_s=60)
+    wanted = {"g0-a", *(f"g{n}-{r}" for n in (1, 2, 3) for r in "ab"), "s-0-a", "s-1-a"}
+    await until(lambda: are(empty, wanted), lambda: empty.names("StatefulSet"), limit_s=60)
+    assert await empty.names("Deployment") == ["g0-web"]
+
+
+def log_of(process: "subprocess.Popen[bytes]") -> str:
+    return str(process.log.read_text())  # type: ignore[attr-defined]
 
 
 def by_way_of(address: str, kubeconfig: str, folder: Path) -> str:

@@ -33,18 +33,17 @@ class Trouble:
             headers = {"Retry-After": "0"} if what == "429" else {}
             return web.json_response(body, status=int(what), headers=headers)
         if what == "dropped before":
-            self._drop(request)
+            return self._drop(request)
         async with self._session.request(
             request.method,
             self._access.server + request.raw_path,
-            data=await request.read(),
+            data=await request.read() or None,
             headers=self._headers(request),
-            ssl=self._access.ssl_context(),
             timeout=aiohttp.ClientTimeout(total=None),
         ) as answer:
             if what == "dropped after":
                 await answer.read()
-                self._drop(request)
+                return self._drop(request)
             headers = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
             if not watching:
                 return web.Response(status=answer.status, body=await answer.read(), headers=headers)
@@ -60,12 +59,14 @@ class Trouble:
             async with asyncio.timeout(ends_s):
                 async for chunk in answer.content.iter_any():
                     await response.write(chunk)
+        except ConnectionResetError:
+            return response  # the operator ended the watch
         except TimeoutError:
             if what == "410":
                 event = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}
                 await response.write(json.dumps(event).encode() + b"\n")
             else:
-                self._drop(request)
+                return self._drop(request)
         return response
 
     def _what(self, watching: bool, request: web.Request) -> str:
@@ -78,10 +79,11 @@ class Trouble:
         self.happened[what] += 1
         return what
 
-    def _drop(self, request: web.Request) -> None:
-        assert request.transport is not None
-        request.transport.abort()
-        raise ConnectionResetError
+    def _drop(self, request: web.Request) -> web.Response:
+        """Close the connection; what is returned reaches nobody."""
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
 
     def _headers(self, request: web.Request) -> dict[str, str]:
         token = self._access.static_token
@@ -93,8 +95,9 @@ class Trouble:
         """The address to give to the operator."""
         app = web.Application(client_max_size=1 << 24)
         app.router.add_route("*", "/{tail:.*}", self.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-        async with aiohttp.ClientSession(auto_decompress=True) as self._session:
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
+        connector = aiohttp.TCPConnector(ssl=self._access.ssl_context(), limit=0)
+        async with aiohttp.ClientSession(connector=connector) as self._session:
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             try:

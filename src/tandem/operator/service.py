@@ -38,6 +38,9 @@ from tandem.operator.types import Raw
 logger = logging.getLogger(__name__)
 
 _UPSTREAM_LOOK_S: Final = 60.0
+_KOPF_PAUSE_S: Final = 0.5
+_KOPF_CALM_S: Final = 60.0
+"""After this long without an end of kopf, the next pause is a short one again."""
 _OWN_KINDS: Final = (
     GROUP_KIND,
     SET_KIND,
@@ -224,16 +227,28 @@ class Operator:
             await refuse_beside_upstream(api, datetime.now(UTC))
 
     async def _kopf(self) -> None:
+        """Run kopf, again after whatever the server told it: it gives up when it cannot look at the server's kinds.
+
+        It lists everything when it begins, so what changed meanwhile is not lost.
+        """
         one = self._wish.namespace
         scope: dict[str, Any] = {"namespaces": [one]} if one else {"clusterwide": True}
-        await kopf.operator(
-            registry=build_registry(self, self._access, admission=self._wish.webhook is not None),
-            settings=settings(webhook=self._wish.webhook, managed=self._wish.webhook_managed),
-            standalone=True,
-            stop_flag=self._stop,
-            **scope,
-        )
-        self._stop.set()  # kopf ends without an error on a signal only, whose handler it takes from us
+        pause_s = _KOPF_PAUSE_S
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                await kopf.operator(
+                    registry=build_registry(self, self._access, admission=self._wish.webhook is not None),
+                    settings=settings(webhook=self._wish.webhook, managed=self._wish.webhook_managed),
+                    standalone=True,
+                    stop_flag=self._stop,
+                    **scope,
+                )
+                self._stop.set()  # it ends without an error on a signal only, whose handler it takes from us
+            except Exception as error:
+                pause_s = _KOPF_PAUSE_S if time.monotonic() - began > _KOPF_CALM_S else min(2 * pause_s, 15.0)
+                logger.warning("kopf.begins_again pause_s=%.1f %s: %s", pause_s, type(error).__name__, error)
+                await asyncio.sleep(pause_s)
 
     async def _unless_stopped(self, work: Awaitable[None]) -> bool:
         """Do something until it ends or we are told to stop; returns whether it ended by itself."""
