@@ -1,6 +1,7 @@
 """The port: taken at start, closed until ready, drained at the end. And the health routes."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncGenerator
 
@@ -87,6 +88,33 @@ async def test_two_servers_on_one_socket_share_a_burst_and_one_leaves_without_re
     shared.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_a_process_without_room_for_another_connection_looks_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full(socket.socket):
+        tried = 0
+
+        def accept(self) -> tuple[socket.socket, object]:
+            self.tried += 1
+            if self.tried == 1:
+                raise OSError(errno.EMFILE, "too many open files")
+            return super().accept()
+
+    monkeypatch.setattr("tandem.frontend.shared_port._AGAIN_S", 0.01)
+    taken = take("127.0.0.1", 0)
+    full = Full(fileno=taken.detach())
+    server = DoorServer(nothing, drain_timeout_s=1, shared=full)
+    await server.open()
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    assert server._server is not None
+    async with asyncio.timeout(5):
+        while not server._server.server_state.connections:
+            await asyncio.sleep(0.001)
+    assert full.tried == 2
+    writer.close()
+    await server.aclose()
 
 
 async def test_a_busy_port_is_a_config_error_in_a_sentence() -> None:

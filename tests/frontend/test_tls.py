@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tandem.errors import ConfigError
+from tandem.frontend.port import take
 from tandem.frontend.server import DoorServer
 from tandem.frontend.tls import Tls, TlsFiles
 from tandem.settings import GuardSettings
@@ -82,12 +83,13 @@ Serve = Callable[..., Awaitable[Served]]
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     servers: list[DoorServer] = []
 
-    async def make(client_ca: Path | None = None) -> Served:
+    async def make(client_ca: Path | None = None, *, shared: bool = False) -> Served:
         authority, now = Authority(tmp_path, "authority"), [0.0]
         cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
         authority.issue(cert, key, "first")
         tls = Tls(TlsFiles(cert=cert, key=key, client_ca=client_ca), clock=lambda: now[0])
-        server = DoorServer(hello, host="127.0.0.1", port=0, drain_timeout_s=1, tls=tls)
+        sock = take("127.0.0.1", 0) if shared else None
+        server = DoorServer(hello, host="127.0.0.1", port=0, drain_timeout_s=1, tls=tls, shared=sock)
         await server.open()
         servers.append(server)
         return Served(server.port, cert, key, authority, now)
@@ -111,8 +113,9 @@ def shown(writer: asyncio.StreamWriter) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")
-async def test_the_door_speaks_tls_and_nothing_older_than_1_2(serve: Serve) -> None:
-    one = await serve()
+@pytest.mark.parametrize("shared", [False, True])
+async def test_the_door_speaks_tls_and_nothing_older_than_1_2(serve: Serve, shared: bool) -> None:
+    one = await serve(shared=shared)
     reader, writer = await asyncio.open_connection("127.0.0.1", one.port, ssl=one.client())
     assert await ask(reader, writer) == b"https"
     assert writer.get_extra_info("ssl_object").version() in ("TLSv1.2", "TLSv1.3")

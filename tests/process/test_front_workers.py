@@ -69,7 +69,7 @@ def fronts(serve: Serve) -> dict[str, dict[str, int]]:
 
 
 def test_two_front_ends_share_a_port_and_a_key_and_lose_only_what_dies_with_one(host: Host) -> None:
-    port, alice, bob = free_port(), new_key("alice", {"requests-per-minute": 20}), new_key("bob")
+    port, alice, bob = free_port(), new_key("alice", {"requests-per-day": 20}), new_key("bob")
     keys = host.write("keys.yaml", f"{alice.line}\n{bob.line}\n")
     host.write("graph.py", GRAPH)
     settings = [f"--Frontend.api-keys-file={keys}", f"--Processor.model={MODEL}", f"--VllmWorker.model={MODEL}"]
@@ -84,24 +84,26 @@ def test_two_front_ends_share_a_port_and_a_key_and_lose_only_what_dies_with_one(
 
     connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(16)]
     for connection in connections:
+        connection.connect()
+    for connection in connections:
         reply = ask(connection, bob.key, 2)
         assert (reply.status, reply.read().count(b'"content"') >= 2) == (200, True)
     page = serve.get("/metrics")[1].splitlines()
     served = [float(line.split()[-1]) for line in page if line.startswith("tandem_requests_total{")]
     assert len(served) == 2
     assert sum(served) == 16
-    assert min(served) >= 2
+    assert min(served) >= 1
 
     passed = 0
     for turn in range(60):
         reply = ask(connections[turn % 16], alice.key, 2)
         reply.read()
         passed += reply.status == 200
-    assert 20 <= passed <= 26  # each hears of the other's within 0.1 s; apart, 40 would pass
+    assert 20 <= passed <= 26  # each hears of the other's within about 0.1 s; apart, 40 would pass
     for connection in connections:
         connection.close()
 
-    streams = Streams(port, bob.key, 12, 150)
+    streams = Streams(port, bob.key, 12, 250)
     lost = fronts(serve)["Frontend.1"]
     os.kill(lost["pid"], signal.SIGKILL)
     Streams(port, bob.key, 4, 2).end()  # nobody is refused meanwhile

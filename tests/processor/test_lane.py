@@ -163,6 +163,21 @@ async def test_plain_text_takes_the_lane_and_nothing_else_does(text_model: TextM
     assert await taken({"n": 2}) == 0, "several sequences wait for each other"
 
 
+async def test_thoughts_take_a_lane_of_their_own_until_they_end(text_model: TextModel) -> None:
+    encode = text_model.encode
+    said = [
+        encode(text, add_special_tokens=False)
+        for text in ("<think>", "\nwell well well\n", "</think>", "\n\nyes yes yes")
+    ]
+    answers = [answering([token for part in said for token in part], [1])]
+    fields = {"stream": True, "stream_options": {"include_usage": True}}
+    wire, taken = await written(text_model, answers, fields, chat=True, ready=[])
+    assert texts(wire, "delta") == ["yes yes yes", "well well well"]
+    assert taken >= len(said[1]) + len(said[3]) - 8
+    answers = [answering([token for part in said for token in part], [1])]
+    assert (wire, 0) == await written(text_model, answers, fields, chat=True, ready=None)
+
+
 async def test_a_loss_in_the_middle_of_the_lane_repeats_and_omits_nothing(text_model: TextModel) -> None:
     tokens = text_model.encode("One two three four five six seven eight.", add_special_tokens=False)
     whole, _ = await written(text_model, [answering(tokens, [1])], {"stream": True}, chat=True, ready=None)

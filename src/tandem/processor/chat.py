@@ -1,6 +1,7 @@
 """Pieces of text to a chat's answer: streamed chunks, or one message folded from the very same deltas."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from msgspec import UNSET, UnsetType
 
@@ -67,6 +68,19 @@ class ChatWriter:
         if self.tells_tokens or (self._splitter is not None and not self._splitter.over):
             return False
         return self._reader is None or self._reader.may_pass(text)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether text is thought, as it comes, until something else begins."""
+        return self._splitter is not None and self._splitter.may_think("")
+
+    def thought(self, text: str) -> bool:
+        """Count `text`, coming next, as a token of thought, where it is that and nothing else."""
+        assert self._splitter is not None, "a thought was told apart by nobody"
+        if not self._splitter.may_think(text):
+            return False
+        self.reasoning_tokens += bool(text)
+        return True
 
     def deltas(self, piece: Piece) -> list[Delta]:
         """What this piece adds. A finished sequence's last deltas hold whatever was held back."""
@@ -173,19 +187,22 @@ class ChatStream:
         return chunks
 
     def lane(self, outlet: Outlet) -> OpenLane:
-        """Where plain text of the only sequence may go while nothing looks into it."""
-        lanes: list[Lane] = []
+        """Where plain text of the only sequence, or plain thought, may go while nothing looks into it."""
+        writer, envelope = self._writers[0], self._envelope
+
+        @cache
+        def lane_of(thought: bool) -> Lane:
+            delta = Delta(reasoning_content=TEXT, reasoning=TEXT) if thought else Delta(content=TEXT)
+            chunk = envelope.chunk([ChunkChoice(index=0, delta=delta)], envelope.usage_on_chunks)
+            passes = writer.thought if thought else None if writer.plain else writer.may_pass
+            return Lane(outlet.ready, outlet.events(parts_of(chunk)), passes)
 
         def open_lane() -> Lane | None:
-            writer = self._writers[0]
-            if 0 not in self._begun or self._envelope.usage_differs or not (writer.plain or writer.may_pass("x")):
+            if 0 not in self._begun or envelope.usage_differs:
                 return None
-            if not lanes:
-                choice = ChunkChoice(index=0, delta=Delta(content=TEXT))
-                chunk = self._envelope.chunk([choice], self._envelope.usage_on_chunks)
-                passes = None if writer.plain else writer.may_pass
-                lanes.append(Lane(outlet.ready, outlet.events(parts_of(chunk)), passes))
-            return lanes[0]
+            if writer.plain or writer.may_pass("x"):
+                return lane_of(thought=False)
+            return lane_of(thought=True) if writer.thinks else None
 
         return open_lane
 

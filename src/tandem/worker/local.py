@@ -10,6 +10,8 @@ from tandem.errors import EngineFailed
 from tandem.observe import stages
 from tandem.worker.notes import Notes
 
+_STOPPED = "the engine's stream stopped without a finish reason"
+
 
 async def generate_here(engine: Engine, request: GenerateRequest, notes: Notes) -> AsyncGenerator[GenerateOutput, None]:
     """The engine's outputs; until the first counts as prefill, the rest as decode."""
@@ -33,18 +35,24 @@ async def noted_decode(
 ) -> AsyncGenerator[GenerateOutput, None]:
     """`first` and the rest, with the decode stage noted before the output that finishes them."""
     at, begun, tokens = time.time(), time.monotonic(), len(first.token_ids)
-    output = first
-    while output.finish_reason is None:
-        yield output
-        output = await next_output(rest)
-        tokens += len(output.token_ids)
+    last = first
+    if first.finish_reason is None:
+        yield first
+        async for output in rest:
+            tokens += len(output.token_ids)
+            if output.finish_reason is not None:
+                last = output
+                break
+            yield output
+        else:
+            raise EngineFailed(_STOPPED)
     notes.add(stages.DECODE, at=at, duration_s=time.monotonic() - begun, output_tokens=tokens)
-    yield output
+    yield last
 
 
 async def next_output(outputs: AsyncGenerator[GenerateOutput, None]) -> GenerateOutput:
     """The next output of an answer that is not finished. A stream that just stops is a broken engine."""
     output = await anext(outputs, None)
     if output is None:
-        raise EngineFailed("the engine's stream stopped without a finish reason")
+        raise EngineFailed(_STOPPED)
     return output

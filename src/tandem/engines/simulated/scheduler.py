@@ -11,10 +11,14 @@ Pure in time: `plan` says what the next step computes, `apply` does it. The engi
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import NamedTuple
 
 from tandem.core.request import FinishReason, GenerateOutput, GenerateRequest, TokenLogprobs
 from tandem.engines.simulated.cache import BlockCache
 from tandem.engines.simulated.model import EMPTY, TokenModel, fold, mix
+
+_ORDER = attrgetter("order")
 
 
 @dataclass(slots=True, eq=False)
@@ -47,16 +51,14 @@ class Sequence:
         return self.request.prompt_tokens + (self.prefill_steps or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """A step's share of one sequence."""
 
     seq: Sequence
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """What a step brought a sequence: a token, or (`output` None) a prefill's KV complete."""
 
     seq: Sequence
@@ -87,7 +89,7 @@ class Scheduler:
 
     def add(self, seq: Sequence) -> None:
         self.waiting.append(seq)
-        self.waiting.sort(key=lambda s: s.order)
+        self.waiting.sort(key=_ORDER)
 
     def remove(self, seq: Sequence) -> None:
         """Forget a sequence and free its blocks, in whatever state it is. Safe to repeat."""
@@ -102,12 +104,12 @@ class Scheduler:
         """What the next step computes. Admits, takes blocks, and preempts the youngest when blocks run out."""
         budget = self.max_num_batched_tokens
         work = []
-        for seq in sorted(self.running, key=lambda s: s.order):
+        for seq in sorted(self.running, key=_ORDER):
             if seq not in self.running or budget == 0:
                 continue
             count = min(max(1, len(seq.tokens) - seq.computed), budget)
             while not self._grow(seq, min(seq.computed + count, len(seq.tokens))):
-                youngest = max(self.running, key=lambda s: s.order)
+                youngest = max(self.running, key=_ORDER)
                 self._preempt(youngest)
                 if youngest is seq:
                     break

@@ -82,6 +82,10 @@ class HarmonySplitter:
         """See `Splitter`: there may always be another message."""
         return False
 
+    def may_think(self, text: str) -> bool:
+        """See `Splitter`."""
+        return False
+
     def feed(self, text: str) -> Split:
         """See `Splitter`."""
         self._text += text

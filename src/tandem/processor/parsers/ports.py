@@ -62,6 +62,9 @@ class Splitter(Protocol):
     def over(self) -> bool:
         """Whether all further text is content, as it comes."""
 
+    def may_think(self, text: str) -> bool:
+        """Whether `text`, coming next, is thought as it comes and changes nothing else. Cheap; says no in doubt."""
+
     def feed(self, text: str) -> Split:
         """What `text` adds to each side."""
 

@@ -41,6 +41,17 @@ class ThoughtSplitter:
         """See `Splitter`."""
         return self._state == "content"
 
+    def may_think(self, text: str) -> bool:
+        """See `Splitter`: inside the thought, with nothing held back, and neither a tag nor a border begins."""
+        return (
+            self._state == "thinking"
+            and self._begun
+            and not self._waiting
+            and not self._space
+            and self._close[0] not in text
+            and not text.endswith(("\n", "\r"))
+        )
+
     def feed(self, text: str) -> Split:
         """See `Splitter`."""
         if self._state == "content":
