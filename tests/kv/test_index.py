@@ -137,8 +137,8 @@ def test_room_can_be_made_beforehand() -> None:
     assert index.places == places
     assert index.matches(range(1, 50)).of(0) == (49, 49, 49)
     assert index.matches(range(1, 50)).of(1) == (0, 0, 0)
-    assert index.matches([]).longest == 0
-    assert index.matches([5]).longest == 1
+    assert index.matches([]).of(0) == (0, 0, 0)
+    assert index.matches([5]).of(0) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("at_once", [10, 1000])
@@ -149,7 +149,7 @@ def test_names_that_all_fall_into_one_place_cost_room_but_never_a_hang(at_once: 
     for start in range(0, 15_000, at_once):
         apply(index, Change(0, "gpu", unlucky[start : start + at_once], True))
     assert index.matches(unlucky[:15_000]).of(0)[0] == 15_000
-    assert index.matches(unlucky[15_000:]).longest == 0
+    assert index.matches(unlucky[15_000:]).of(0) == (0, 0, 0)
 
 
 class TestNames:

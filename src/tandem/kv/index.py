@@ -46,11 +46,6 @@ class Matches(NamedTuple):
             return found, found, found
         return found, _run(host, worker), _run(disk, worker)
 
-    @property
-    def longest(self) -> int:
-        """Leading blocks that somebody holds."""
-        return max((n for n, _ in self.levels[-1]), default=0)
-
 
 _NO_MATCH = Matches()
 
