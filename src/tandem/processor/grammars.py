@@ -148,21 +148,21 @@ def _from_structured(asked: StructuredOutputs) -> Iterator[Grammar]:
 
 
 def schema_grammar(schema: Any, field: str) -> Grammar:
-    """A JSON schema that the client gave in `field`. Raises `RequestError` when it is over the bounds."""
-    return Grammar(kind="json_schema", value=_json_text(schema, field), field=field)
+    """A JSON schema that the client gave in `field`. Raises `RequestError` when it is none, or over the bounds."""
+    return Grammar(kind="json_schema", value=_json_text(schema, field, dict | bool), field=field)
 
 
 def structural_tag(tag: Any, field: str) -> Grammar:
     """A structural tag, likewise."""
-    return Grammar(kind="structural_tag", value=_json_text(tag, field), field=field)
+    return Grammar(kind="structural_tag", value=_json_text(tag, field, dict), field=field)
 
 
 def _choice(choices: list[str], field: str) -> Grammar:
-    return Grammar(kind="choice", value=_json_text(choices, field), field=field)
+    return Grammar(kind="choice", value=_json_text(choices, field, list), field=field)
 
 
-def _json_text(value: Any, field: str) -> str:
-    """A value as JSON text, within the bounds. A client may have sent the text itself."""
+def _json_text(value: Any, field: str, kind: Any) -> str:
+    """A value as JSON text, within the bounds and of this kind. A client may have sent the text itself."""
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
@@ -170,6 +170,8 @@ def _json_text(value: Any, field: str) -> str:
             raise RequestError(f"{field} is not JSON: {error}", param=field) from error
     if _nesting_is_over(value, MAX_SCHEMA_NESTING):
         raise RequestError(f"{field} is nested more than {MAX_SCHEMA_NESTING} levels deep", param=field)
+    if not isinstance(value, kind):
+        raise RequestError(f"{field} is not JSON of an object", param=field)
     text = msgspec.json.encode(value)
     if len(text) > MAX_GRAMMAR_BYTES:
         raise RequestError(f"{field} has {len(text)} bytes; the limit is {MAX_GRAMMAR_BYTES}", param=field)
