@@ -13,6 +13,7 @@ COMMANDS = {
     "config": ("tandem.cli.config", "each setting of a graph and where it came from"),
     "keys": ("tandem.cli.keys", "make a key for a client of the front door"),
     "rbg": ("tandem.cli.rbg", "a RoleBasedGroup's status and history, and the way back"),
+    "models": ("tandem.cli.models", "fetch, store and verify models; see which GPUs hold them"),
     "operator": ("tandem.cli.operator", "run the RoleBasedGroup operator of a Kubernetes cluster"),
     "bench": ("tandem.cli.bench", "play a trace on simulated engines under routing policies"),
 }
