@@ -27,19 +27,19 @@ def hub() -> Iterator[Hub]:
 
 @pytest.mark.process
 @pytest.mark.timeout(120)
-def test_a_model_of_50_mb_survives_kills_on_its_way(hub: Hub, s3: S3Server, tmp_path: Path) -> None:
-    the_way_of_a_model(hub, s3, tmp_path, megabytes=50, kills=1)
+def test_a_model_of_30_mb_survives_kills_on_its_way(hub: Hub, s3: S3Server, tmp_path: Path) -> None:
+    the_way_of_a_model(hub, s3, tmp_path, megabytes=30, shards=2, kills=1)
 
 
 @pytest.mark.acceptance
 @pytest.mark.process
 @pytest.mark.timeout(300)
 def test_a_model_of_200_mb_survives_kills_on_its_way(hub: Hub, s3: S3Server, tmp_path: Path) -> None:
-    the_way_of_a_model(hub, s3, tmp_path, megabytes=200, kills=4)
+    the_way_of_a_model(hub, s3, tmp_path, megabytes=200, shards=4, kills=4)
 
 
-def the_way_of_a_model(hub: Hub, s3: S3Server, tmp_path: Path, *, megabytes: int, kills: int) -> None:
-    files = model_files(megabytes, shards=4)
+def the_way_of_a_model(hub: Hub, s3: S3Server, tmp_path: Path, *, megabytes: int, shards: int, kills: int) -> None:
+    files = model_files(megabytes, shards=shards)
     total = sum(map(len, files.values()))
     hub.files = files
     os.environ["HF_ENDPOINT"] = hub.url
