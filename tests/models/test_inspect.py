@@ -12,6 +12,7 @@ import pytest
 from tests.core.test_model_fit import QWEN3_32B
 from tests.models.folders import holds, model_files, tandem_models, written
 
+from tandem.cli.models_inspect import gpu_named
 from tandem.models import architectures
 from tandem.models.headers import read_header
 from tandem.models.manifest import Manifest, ManifestFile, encode
@@ -241,6 +242,23 @@ def test_rm_refuses_what_it_does_not_know(tmp_path: Path, capsys: pytest.Capture
     assert "leaves the folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [("--gpu", "ENIAC"), ("--concurrency", "0"), ("--memory-share", "1.5")])
+@pytest.mark.parametrize(
+    ("text", "mib"),
+    [
+        ("5090", 32_607),
+        ("rtx 5090", 32_607),
+        ("H20", 97_871),
+        ("h200", 143_771),
+        ("a100-80gb", 81_920),
+        ("32GB", 30_517),
+    ],
+)
+def test_a_gpu_is_named_by_its_name_or_by_its_memory(text: str, mib: int) -> None:
+    assert gpu_named(text).memory_mib == mib
+
+
+@pytest.mark.parametrize(
+    "words", [("--gpu", "ENIAC"), ("--gpu", "80"), ("--concurrency", "0"), ("--memory-share", "1.5")]
+)
 def test_usage_of_inspect_is_exit_2(words: tuple[str, str], tmp_path: Path) -> None:
     assert tandem_models("inspect", written(model_files(0.1), tmp_path / "m"), *words) == 2

@@ -178,6 +178,20 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.process
+def test_ctrl_c_ends_at_once_and_keeps_what_has_arrived(s3: S3Server, target: str, tmp_path: Path) -> None:
+    files = model_files(64.0)
+    assert tandem_models("push", written(files, tmp_path / "m"), target) == 0
+    process = started("pull", target, tmp_path / "back", "--connections", "1")
+    while not on_disk(tmp_path / "back"):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate()[1].decode()
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert on_disk(tmp_path / "back")
+
+
+@pytest.mark.process
 def test_two_pulls_into_one_folder_do_not_mix(s3: S3Server, target: str, tmp_path: Path) -> None:
     assert tandem_models("push", written(model_files(64.0), tmp_path / "m"), target) == 0
     processes = [started("pull", target, tmp_path / "back") for _ in range(2)]

@@ -76,12 +76,18 @@ def inspect(options: argparse.Namespace) -> int:
 
 def gpu_named(text: str) -> Gpu:
     """A GPU by its name or its memory. Raises `ConfigError` with the names there are."""
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:GB|G)?", text, re.IGNORECASE):
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?) ?GB?", text, re.IGNORECASE):
         return Gpu(f"{found[1]} GB", int(float(found[1]) * 1e9) >> 20)
-    plain = re.sub(r"\W", "", text).lower()
-    if matches := [gpu for gpu in GPUS if plain in re.sub(r"\W", "", gpu.name).lower()]:
+    plain = _bare(text)
+    if plain and (matches := [gpu for gpu in GPUS if plain in (_bare(gpu.name), *map(_bare, gpu.name.split()))]):
+        return matches[0]
+    if plain and (matches := [gpu for gpu in GPUS if _bare(gpu.name).startswith(plain) and not plain.isdigit()]):
         return matches[0]
     raise ConfigError(f"--gpu {text}: known are {', '.join(gpu.name for gpu in GPUS)}, or GB of memory such as 32GB")
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"\W", "", name).lower()
 
 
 def _as_text(folder: Path, shape: ModelShape, cases: dict[tuple[str, int, int], Fit], contexts: Sequence[int]) -> str:
