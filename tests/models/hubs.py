@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Trouble = Callable[["Handler"], bool]
@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
     def redirect(self, name: str) -> None:
         # To another host name: whoever follows must leave its token behind.
         port = self.hub.url.rpartition(":")[2]
-        self.status(302, location=f"http://localhost:{port}/signed/{name}?signature=secret-signature")
+        self.status(302, location=f"http://localhost:{port}/signed/{quote(name)}?signature=secret-signature")
 
     def bytes(self, name: str, *, stop_after: int | None = None, status: int = 206) -> bool:
         body = self.hub.files[name]

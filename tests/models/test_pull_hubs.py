@@ -130,6 +130,27 @@ def test_a_connection_that_fails_now_and_then_costs_only_time(hub: Hub, trouble:
     assert not left[0]
 
 
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    "trouble", [lambda request: request.hang(2.0), lambda request: request.status(502)], ids=["hangs", "502"]
+)
+def test_a_list_that_does_not_come_is_asked_for_again(
+    hub: Hub, source: str, trouble: Trouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.troubles.append(_once(trouble))
+    assert tandem_models("pull", source, tmp_path / "m", "--timeout-s", "1") == 0
+    assert "; again in" in capsys.readouterr().err
+    assert holds(tmp_path / "m", FILES)
+
+
+def test_an_empty_file_and_a_strange_name_arrive_too(hub: Hub, tmp_path: Path) -> None:
+    hub.files |= {"empty.txt": b"", "a b/ü#1?%41+.txt": b"strange"}
+    for source in SOURCES:
+        folder = tmp_path / source[:2]
+        assert tandem_models("pull", source, folder) == 0
+        assert holds(folder, hub.files)
+
+
 def test_a_hub_that_hangs_for_good_ends_in_one_sentence_and_keeps_what_came(
     hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,8 @@ def carry_out(prepared: Prepared, source: Source, watcher: Watcher, *, connectio
     workspace = Workspace(prepared.folder)
     listing = prepared.listing
     old = read_manifest(prepared.folder)
+    if prepared.whole and old and not workspace.path.exists() and _says(old, listing):
+        return old
     try:
         prepared.folder.mkdir(parents=True, exist_ok=True)
         with workspace.held():
@@ -301,6 +303,12 @@ class _Job:
             data = self.parts.read(at, min(READ_BYTES, stop - at))
             self.digests.update(data)
             at += len(data)
+
+
+def _says(manifest: Manifest, listing: Listing) -> bool:
+    """A manifest is of exactly this state of the source."""
+    there = {file.path for file in manifest.files}
+    return manifest.revision == listing.revision and there == {file.path for file in listing.files}
 
 
 def _remove_left_over(prepared: Prepared, old: Manifest | None) -> None:
