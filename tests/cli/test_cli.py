@@ -218,3 +218,13 @@ def test_a_containers_limit_counts(tmp_path: Path) -> None:
     assert demo.available_memory(meminfo, tmp_path) == 100_000_005
     (tmp_path / "memory.max").write_text("max\n")
     assert demo.available_memory(meminfo, tmp_path) == 4_096_000_000
+
+
+def test_a_half_pulled_model_is_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "half"
+    (model / ".tandem-pull").mkdir(parents=True)
+    config = tmp_path / "config.yaml"
+    config.write_text(f"PrefillWorker:\n  model: {model}\n  engine: simulated\n")
+    status = run("serve", "components.prefill_worker:PrefillWorker", "-f", str(config), "--working-dir", str(EXAMPLES))
+    assert status == 2
+    assert "is half a model: its pull was not finished" in capsys.readouterr().err

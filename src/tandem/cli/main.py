@@ -15,6 +15,7 @@ COMMANDS = {
     "keys": ("tandem.cli.keys", "make a key for a client of the front door"),
     "deploy": ("tandem.cli.deploy", "a service on Kubernetes: render, diff, apply, status, delete"),
     "rbg": ("tandem.cli.rbg", "a RoleBasedGroup's status and history, and the way back"),
+    "models": ("tandem.cli.models", "fetch, store and verify models; see which GPUs hold them"),
     "operator": ("tandem.cli.operator", "run the RoleBasedGroup operator of a Kubernetes cluster"),
     "bench": ("tandem.cli.bench", "play a trace on simulated engines under routing policies"),
 }

@@ -13,6 +13,7 @@ from tandem.core.model_shape import KvLayers, ModelShape, Weights
 Config = Mapping[str, Any]
 
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config")
+_OF_THE_WHOLE = ("architectures", "dtype", "torch_dtype", "quantization_config")
 _KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -28,7 +29,7 @@ _INDEXED = {"deepseek_v32", "glm_moe_dsa"}
 _RECURRENT = (
     "layers_block_type", "hybrid_override_pattern", "attn_layer_period", "linear_num_value_heads", "linear_attn_config",
     "full_attention_interval", "mamba_d_state", "mamba_n_heads", "mamba_d_conv", "ssm_state_size", "ssm_cfg",
-    "state_size", "conv_L_cache", "lru_width", "time_mix_extra_dim", "decay_low_rank_dim",
+    "state_size", "conv_L_cache", "lru_width", "time_mix_extra_dim", "decay_low_rank_dim", "qk_dim_factor",
 )  # fmt: skip
 _UNEVEN = (
     "block_configs", "compress_ratios", "num_kv_shared_layers", "global_head_dim", "num_global_key_value_heads",
@@ -55,7 +56,7 @@ def text_config(config: Config) -> dict[str, Any]:
     for key in _TEXT:
         inner = config.get(key)
         if isinstance(inner, Mapping):
-            return text_config({**{k: v for k, v in config.items() if k not in _TEXT}, **inner})
+            return text_config({**{key: config[key] for key in _OF_THE_WHOLE if key in config}, **inner})
     return dict(config)
 
 
@@ -137,7 +138,8 @@ def _unknown(text: dict[str, Any]) -> str:
             return f"its layers do not all keep the same ({key})"
     kinds = text.get("layer_types")
     if isinstance(kinds, list) and kinds:
-        if strange := sorted({str(kind) for kind in kinds} - _KINDS):
+        indexed = {"indexed_attention"} if text.get("model_type") in _INDEXED else set()
+        if strange := sorted({str(kind) for kind in kinds} - _KINDS - indexed):
             return f"its layers are of kinds not known here (layer_types: {', '.join(strange)})"
         if len(kinds) != _number(text, _LAYERS):
             return f"layer_types names {len(kinds)} layers of {_number(text, _LAYERS)}"

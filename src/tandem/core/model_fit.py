@@ -55,8 +55,10 @@ def fit(
     each = shape.kv_bytes(context_tokens, tensor_parallel)
     left = usable - weights - reserve
     most = None if each is None else max(0, left // each) if each else concurrency
+    impossible = _impossible(shape, tensor_parallel, context_tokens)
+    most = 0 if impossible else most
     why = (
-        _impossible(shape, tensor_parallel, context_tokens)
+        impossible
         or _weights_short(shape, gpu_bytes, tensor_parallel, usable, weights, reserve)
         or _kv_short(context_tokens, concurrency, each, left, most)
     )

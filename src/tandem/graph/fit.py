@@ -4,13 +4,14 @@
 """
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tandem.errors import ConfigError
+from tandem.errors import ConfigError, ModelBroken
 from tandem.graph.engine_keys import uses_gpu
 from tandem.graph.launch import Launch
+from tandem.models.manifest import refuse_half
 from tandem.settings import WorkerSettings
 
 _WEIGHTS = ("*.safetensors", "*.bin")
@@ -65,8 +66,16 @@ def check_fit(launch: Launch) -> list[str]:
     """Notices about what was found.
 
     Raises:
-        ConfigError: weights that cannot fit.
+        ConfigError: weights that cannot fit, or a model folder that is half pulled.
     """
+    models = {
+        str(model)
+        for service in launch.configured.services.values()
+        for settings in service.settings.values()
+        if (model := getattr(settings, "model", None))
+    }
+    if halves := half_models(models):
+        raise ConfigError("\n".join(halves))
     sizes = gpu_bytes() if launch.machine.gpus else {}
     fits = [fit for name in launch.graph.services if (fit := _of(launch, name, sizes)) is not None]
     faults = [text for fit in fits if (text := shortage(fit))]
@@ -74,6 +83,17 @@ def check_fit(launch: Launch) -> list[str]:
         raise ConfigError("\n".join(faults))
     on_gpu = [fit for fit in fits if fit.gpus]
     return [summary(on_gpu, len(launch.machine.gpus))] if on_gpu else []
+
+
+def half_models(models: Iterable[str]) -> list[str]:
+    """The sentence for each model folder whose pull or push has begun and not ended."""
+    found = []
+    for model in sorted(models):
+        try:
+            refuse_half(Path(model))
+        except ModelBroken as error:
+            found.append(str(error))
+    return found
 
 
 def weights_bytes(model: str) -> int:

@@ -15,13 +15,15 @@ from tandem.models.names import MANIFEST, PULLING, PUSHING, fault_of
 _FORMAT = 1
 
 
-class ManifestFile(msgspec.Struct, frozen=True):
+class ManifestFile(msgspec.Struct, frozen=True, omit_defaults=True):
     """One file."""
 
     path: str
     """Relative to the folder, with `/`."""
     size: int
     sha256: str
+    etag: str = ""
+    """Of the object, in a store's manifest: while it is the same, so is the SHA-256."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
