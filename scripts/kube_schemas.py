@@ -16,16 +16,19 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "tests" / "operator" / "kubernetes"
+FOLDER = Path(__file__).parents[1] / "tests" / "schemas"
 KINDS = {
-    "io.k8s.api.apps.v1": ("StatefulSet", "Deployment", "ControllerRevision"),
+    "io.k8s.api.apps.v1": ("StatefulSet", "Deployment", "DaemonSet", "ControllerRevision"),
+    "io.k8s.api.batch.v1": ("Job",),
     "io.k8s.api.core.v1": (
         *("Namespace", "Service", "ServiceAccount", "ConfigMap", "Secret", "Event", "Pod"),
         *("PersistentVolume", "PersistentVolumeClaim", "PodTemplateSpec"),
     ),
     "io.k8s.api.rbac.v1": ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
     "io.k8s.api.policy.v1": ("PodDisruptionBudget",),
+    "io.k8s.api.networking.v1": ("Ingress", "NetworkPolicy"),
     "io.k8s.api.autoscaling.v2": ("HorizontalPodAutoscaler",),
+    "io.k8s.api.autoscaling.v2beta2": ("HorizontalPodAutoscaler",),
     "io.k8s.api.coordination.v1": ("Lease",),
     "io.k8s.api.admissionregistration.v1": ("ValidatingWebhookConfiguration",),
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1": ("CustomResourceDefinition",),
@@ -93,7 +96,7 @@ def main(arguments: list[str]) -> int:
     for each in arguments:
         release, found = definitions(Path(each))
         text = json.dumps({"definitions": kept(found)}, separators=(",", ":"), sort_keys=True)
-        path = FOLDER / f"{'.'.join(release.split('.')[:2])}.json.xz"
+        path = FOLDER / f"kubernetes-{'.'.join(release.split('.')[:2])}.json.xz"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(lzma.compress(text.encode(), preset=9))
         print(f"{path}: {len(text)} characters, {path.stat().st_size} bytes")

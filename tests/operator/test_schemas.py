@@ -1,18 +1,10 @@
-"""Every object that we write or deploy, against the schemas of the oldest Kubernetes that we claim and of the newest.
+"""Every object that we write or deploy, against the schemas of the oldest Kubernetes that we claim and the newest."""
 
-The schemas are strict: an unknown field is an error. `scripts/kube_schemas.py` made the files, from published packages.
-"""
+from collections.abc import Iterable
 
-import json
-import lzma
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-import jsonschema
 import pytest
 import yaml
+from tests.kubernetes_schemas import RELEASES, faults, knows
 from tests.operator.builders import DEPLOYMENT, LWS, group, pod, role, seen, settle
 from tests.operator.test_chart import CHART, DEPLOY
 
@@ -23,35 +15,9 @@ from tandem.operator.events import Note, event
 from tandem.operator.labels import GROUP
 from tandem.operator.types import Raw
 
-FOLDER = Path(__file__).parent / "kubernetes"
-RELEASES = ("1.22", "1.37")
-GROUPS = {
-    "apps/v1": "io.k8s.api.apps.v1",
-    "v1": "io.k8s.api.core.v1",
-    "rbac.authorization.k8s.io/v1": "io.k8s.api.rbac.v1",
-    "policy/v1": "io.k8s.api.policy.v1",
-    "autoscaling/v2": "io.k8s.api.autoscaling.v2",
-    "admissionregistration.k8s.io/v1": "io.k8s.api.admissionregistration.v1",
-    "apiextensions.k8s.io/v1": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
-}
 
-
-@cache
-def schemas(release: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(lzma.decompress((FOLDER / f"{release}.json.xz").read_bytes()))
-    return found
-
-
-def faults(release: str, item: Raw, name: str | None = None) -> list[str]:
-    """What a release's schema says against an object; in words, with paths."""
-    name = name or f"{GROUPS[item['apiVersion']]}.{item['kind']}"
-    schema = {**schemas(release), "$ref": f"#/definitions/{name}"}
-    errors = jsonschema.Draft7Validator(schema).iter_errors(item)
-    return [f"{item.get('kind')} {error.json_path}: {error.message[:300]}" for error in errors]
-
-
-def checked(release: str, items: Iterator[Raw] | list[Raw]) -> list[str]:
-    return [fault for item in items if item["apiVersion"] in GROUPS for fault in faults(release, item)]
+def checked(release: str, items: Iterable[Raw]) -> list[str]:
+    return [fault for item in items if knows(release, item) for fault in faults(release, item)]
 
 
 def a_rich_group() -> list[Raw]:
@@ -102,7 +68,7 @@ class TestObjects:
         found = render(CHART, values)
         assert len(found) >= 8
         assert checked(release, found) == []
-        assert {item["apiVersion"] for item in found} <= GROUPS.keys()
+        assert all(knows(release, item) for item in found)
 
     def test_the_flat_manifest_and_the_definitions_fit(self, release: str) -> None:
         found = [*yaml.safe_load_all((DEPLOY / "operator.yaml").read_text()), *crds().values()]
