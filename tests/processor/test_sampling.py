@@ -39,6 +39,11 @@ def test_openais_defaults() -> None:
     assert sampled() == Sampling(max_tokens=90)
 
 
+def test_a_seed_of_minus_one_is_none_as_vllm_has_it() -> None:
+    assert sampled(seed=-1).seed is None
+    assert sampled(seed=-2).seed == -2
+
+
 def test_the_model_recommends_and_the_client_decides() -> None:
     want = Sampling(max_tokens=50, temperature=0.6, top_p=0.95, top_k=20, min_p=0.1, repetition_penalty=1.05)
     assert sampled(MADE_FOR) == want

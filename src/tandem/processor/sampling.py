@@ -52,7 +52,7 @@ def sampling_for(
         presence_penalty=request.presence_penalty or 0.0,
         frequency_penalty=request.frequency_penalty or 0.0,
         repetition_penalty=_first(request.repetition_penalty, defaults.repetition_penalty, 1.0),
-        seed=request.seed,
+        seed=None if request.seed == -1 else request.seed,  # vLLM draws anew for -1
         stop_token_ids=tuple(request.stop_token_ids or ()),
         ignore_eos=bool(request.ignore_eos),
         logit_bias=_logit_bias(request.logit_bias, vocab_size),
