@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 from tests.frontend.api_check import Coverage, declared_fields, run_checks
 from tests.frontend.conftest import OpenDoor
 
