@@ -44,6 +44,8 @@ def test_it_renders_with_every_option() -> None:
     hooks = one("ValidatingWebhookConfiguration", values)["webhooks"]
     assert {hook["failurePolicy"] for hook in hooks} == {"Ignore"}
     assert [hook["clientConfig"]["service"]["path"] for hook in hooks] == ["/rolebasedgroups", "/rolebasedgroupsets"]
+    assert [rule["apiVersions"] for hook in hooks for rule in hook["rules"]] == [["v1alpha1"], ["v1alpha1"]]
+    assert {hook["matchPolicy"] for hook in hooks} == {"Equivalent"}  # so that v1alpha2's come too
 
 
 def test_what_can_be_turned_off_is_off() -> None:

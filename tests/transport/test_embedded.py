@@ -1,4 +1,4 @@
-"""The embedded planes pass the contracts: in this process, and over a Unix socket."""
+"""The embedded planes pass the contracts: in this process, over a Unix socket, and on a port for other hosts."""
 
 import asyncio
 import tempfile
@@ -10,6 +10,7 @@ import pytest
 from tests.contracts.bus_contract import BusContract, next_message, until_connected
 from tests.contracts.store_contract import Backend, StoreContract, StoreOutageContract, next_event
 from tests.contracts.work_queue_contract import WorkQueueContract
+from tests.servers import free_port
 
 from tandem.errors import Unavailable
 from tandem.transport.embedded import EmbeddedBus, EmbeddedHub, EmbeddedStore
@@ -43,9 +44,9 @@ def path() -> Iterator[Path]:
 
 
 class HubBackend(Backend):
-    """A hub and its host, in this process but behind its socket."""
+    """A hub and its host, in this process but behind its socket or port."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self._path = path
         self._running: tuple[EmbeddedHub, HubServer] | None = None
 
@@ -104,13 +105,13 @@ class TestEmbeddedWorkQueue(WorkQueueContract):
         return EmbeddedBus(hub)
 
 
-async def _remote_store(path: Path) -> AsyncIterator[RemoteStore]:
+async def _remote_store(path: Path | str) -> AsyncIterator[RemoteStore]:
     store = RemoteStore(HubConnection(path))
     yield store
     await store.aclose()
 
 
-async def _remote_bus(path: Path) -> AsyncIterator[RemoteBus]:
+async def _remote_bus(path: Path | str) -> AsyncIterator[RemoteBus]:
     bus = RemoteBus(HubConnection(path))
     yield bus
     await bus.aclose()
@@ -127,6 +128,18 @@ class TestRemoteStore(StoreContract):
     async def other(self, store: RemoteStore, path: Path) -> AsyncIterator[RemoteStore]:
         async for store in _remote_store(path):
             yield store
+
+
+class OnAPort:
+    """The same, as pods of a group have it."""
+
+    @pytest.fixture
+    def path(self) -> str:
+        return f"127.0.0.1:{free_port()}"
+
+
+class TestRemoteStoreOnAPort(OnAPort, TestRemoteStore):
+    pass
 
 
 class TestRemoteStoreOutage(StoreOutageContract):
@@ -147,6 +160,14 @@ class TestRemoteBus(BusContract):
     async def other(self, bus: RemoteBus, path: Path) -> AsyncIterator[RemoteBus]:
         async for bus in _remote_bus(path):
             yield bus
+
+
+class TestRemoteBusOnAPort(OnAPort, TestRemoteBus):
+    pass
+
+
+class TestRemoteStoreOutageOnAPort(OnAPort, TestRemoteStoreOutage):
+    pass
 
 
 class TestRemoteWorkQueue(WorkQueueContract):

@@ -32,8 +32,8 @@ class Listener(Protocol):
     def changed(self, kind: str, item: Raw, gone: bool) -> None: ...
 
 
-def build_registry(listener: Listener, access: Access, *, admission: bool) -> kopf.OperatorRegistry:
-    """All handlers, bound to one listener; `admission` needs a server in the settings."""
+def build_registry(listener: Listener | None, access: Access, *, admission: bool) -> kopf.OperatorRegistry:
+    """The handlers: those that tell `listener`, if there is one; `admission` needs a server in the settings."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -51,14 +51,20 @@ def build_registry(listener: Listener, access: Access, *, admission: bool) -> ko
             expiration=lasts,
         )
 
-    for plural, kind in _PLURALS.items():
-        _watch(registry, plural, kind, listener)
+    if listener is not None:
+        for plural, kind in _PLURALS.items():
+            _watch(registry, plural, kind, listener)
 
     checks = (("rolebasedgroups", group_faults), ("rolebasedgroupsets", set_faults))
     for plural, check in checks if admission else ():
-
+        # With its version, as the chart's rules have it: kopf would take the newest one and know no other. The server
+        # asks about objects of the other version in this one's form (matchPolicy Equivalent).
         @kopf.on.validate(
-            GROUP, plural, registry=registry, id=plural, operations=["CREATE", "UPDATE"], ignore_failures=True
+            *(GROUP, "v1alpha1", plural),
+            registry=registry,
+            id=plural,
+            operations=["CREATE", "UPDATE"],
+            ignore_failures=True,
         )
         async def validate(body: kopf.Body, check: Any = check, **_: Any) -> None:
             if (body.get("metadata") or {}).get("deletionTimestamp"):

@@ -9,7 +9,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -102,16 +103,17 @@ class Operator:
             self._minor = await _server_minor(api)
             identity = f"{socket.gethostname()}_{os.getpid()}_{os.urandom(3).hex()}"
             leadership = Leadership(api, self._wish.lease_namespace, identity)
-            if not await self._unless_stopped(leadership.acquire()):
-                return
-            self.metrics.leader.set(1)
-            try:
-                await self._unless_stopped(self._lead(api, leadership))
-            finally:
-                self._groups.close()
-                self._sets.close()
-                self._leading = False
-                await asyncio.shield(leadership.release())
+            async with self._guarding():
+                if not await self._unless_stopped(leadership.acquire()):
+                    return
+                self.metrics.leader.set(1)
+                try:
+                    await self._unless_stopped(self._lead(api, leadership))
+                finally:
+                    self._groups.close()
+                    self._sets.close()
+                    self._leading = False
+                    await asyncio.shield(leadership.release())
 
     # ── told by kopf ──
 
@@ -226,20 +228,34 @@ class Operator:
             await asyncio.sleep(_UPSTREAM_LOOK_S)
             await refuse_beside_upstream(api, datetime.now(UTC))
 
-    async def _kopf(self) -> None:
+    @asynccontextmanager
+    async def _guarding(self) -> AsyncIterator[None]:
+        """Answer admission also while another replica works: the chart's Service leads to all of them."""
+        if self._wish.webhook is None or self._wish.webhook_managed:
+            yield
+            return
+        guard = asyncio.create_task(self._kopf(admission=True), name="admission")
+        try:
+            yield
+        finally:
+            guard.cancel()
+            await asyncio.gather(guard, return_exceptions=True)
+
+    async def _kopf(self, *, admission: bool = False) -> None:
         """Run kopf, again after whatever the server told it: it gives up when it cannot look at the server's kinds.
 
         It lists everything when it begins, so what changed meanwhile is not lost.
         """
-        one = self._wish.namespace
+        one, managed = self._wish.namespace, self._wish.webhook_managed
+        webhook = self._wish.webhook if admission or managed else None
         scope: dict[str, Any] = {"namespaces": [one]} if one else {"clusterwide": True}
         pause_s = _KOPF_PAUSE_S
         while not self._stop.is_set():
             began = time.monotonic()
             try:
                 await kopf.operator(
-                    registry=build_registry(self, self._access, admission=self._wish.webhook is not None),
-                    settings=settings(webhook=self._wish.webhook, managed=self._wish.webhook_managed),
+                    registry=build_registry(None if admission else self, self._access, admission=webhook is not None),
+                    settings=settings(webhook=webhook, managed=managed),
                     standalone=True,
                     stop_flag=self._stop,
                     **scope,
