@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tests.stores import S3Server
 
@@ -161,7 +162,7 @@ def plain_pull(folder: Path, prefix: str) -> None:
             os.fsync(file.fileno())
 
 
-def _client():  # type: ignore[no-untyped-def]
+def _client() -> Any:
     from botocore.config import Config
     from botocore.session import Session
 
