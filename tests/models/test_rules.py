@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tandem.errors import ConfigError, ModelBroken
+from tandem.errors import ConfigError, ModelBroken, TransferFailed
 from tandem.models.digests import Md5
 from tandem.models.http_ranges import retry_after_s
 from tandem.models.manifest import decode
 from tandem.models.places import open_store, parse_place
+from tandem.models.ports import Later
 from tandem.models.s3 import Bucket
 from tandem.models.s3_access import oss_access
 
@@ -122,3 +123,34 @@ def test_etags_of_parts_are_reckoned_whatever_the_pieces() -> None:
 def test_manifests_of_strangers_are_not_believed(text: bytes, why: str) -> None:
     with pytest.raises(ModelBroken, match=why):
         decode(text, where="x")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "headers", "kind", "said"),
+    [
+        (503, "SlowDown", {"retry-after": "9"}, Later, "the store answered SlowDown"),
+        (429, "", {}, Later, "the store answered 429"),
+        (500, "InternalError", {}, Later, "the store answered InternalError"),
+        (403, "AccessDenied", {}, TransferFailed, "no right to config.json"),
+        (412, "PreconditionFailed", {}, TransferFailed, "config.json has changed while it was read"),
+        (404, "NoSuchUpload", {}, TransferFailed, "the upload of config.json is gone; run the same command again"),
+        (501, "NotImplemented", {}, TransferFailed, "config.json: the store answered NotImplemented"),
+    ],
+)
+def test_what_a_store_answers_is_waited_for_or_said(
+    status: int,
+    code: str,
+    headers: dict[str, str],
+    kind: type[Exception],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {**KEYS, "OSS_REGION": "cn-hangzhou"}.items():
+        monkeypatch.setenv(name, value)
+    bucket = Bucket("oss://shelf/qwen", "shelf", "qwen", timeout_s=1.0, connections=1)
+    about = {"HTTPStatusCode": status, "HTTPHeaders": headers}
+    error = bucket._meaning({"Error": {"Code": code}, "ResponseMetadata": about}, "config.json")
+    bucket.close()
+    assert type(error) is kind
+    assert said in str(error)
+    assert getattr(error, "retry_after_s", None) == (9.0 if headers else None)
