@@ -1,8 +1,11 @@
 """A real S3-compatible server for tests: SeaweedFS, from the package index as one binary."""
 
+import contextlib
 import json
 import shutil
+import socket
 import sysconfig
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -100,3 +103,59 @@ class S3Server(RealServer):
 
 def _identity(name: str, key: str, secret: str, actions: list[str]) -> dict[str, Any]:
     return {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
+
+
+class Gate:
+    """A way to a server that lets so many bytes pass, in one direction, and then none: the moment to kill a client."""
+
+    def __init__(self, port: int, *, up: int | None = None, down: int | None = None) -> None:
+        self._port = port
+        self._left = {"up": up, "down": down}
+        self._lock = threading.Lock()
+        self._open = True
+        self.shut = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def close(self) -> None:
+        """Break all connections."""
+        self._open = False
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while self._open:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._port))
+            self._sockets += [near, far]
+            for ends in ((near, far, "up"), (far, near, "down")):
+                thread = threading.Thread(target=self._pass, args=ends, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, way: str) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                with self._lock:
+                    left = self._left[way]
+                    if left is not None:
+                        self._left[way] = left - len(data)
+                        if left < len(data):
+                            self.shut.set()
+                    if self.shut.is_set():
+                        return  # the connection stays, and nothing comes
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)

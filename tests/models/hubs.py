@@ -25,6 +25,9 @@ class Hub:
         self.sent_bytes = 0
         self.asked_bytes = 0
         """By ranges."""
+        self.limit: int | None = None
+        """Bytes after which it sends none, and sets `held`."""
+        self.held = threading.Event()
         self.token = ""
         """What it asks for, if anything."""
         self.seen_tokens: list[tuple[str, str]] = []
@@ -123,6 +126,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         rest = memoryview(part)[:stop_after]
         while rest:
+            if self.hub.limit is not None and self.hub.sent_bytes >= self.hub.limit:
+                self.hub.held.set()
+                return self.hang(0.0)
             self.hub.count(self.wfile.write(rest[: 1 << 16]))
             rest = rest[1 << 16 :]
         if stop_after is not None:

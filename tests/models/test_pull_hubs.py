@@ -132,7 +132,7 @@ def test_a_connection_that_fails_now_and_then_costs_only_time(hub: Hub, trouble:
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize(
-    "trouble", [lambda request: request.hang(2.0), lambda request: request.status(502)], ids=["hangs", "502"]
+    "trouble", [lambda request: request.hang(1.2), lambda request: request.status(502)], ids=["hangs", "502"]
 )
 def test_a_list_that_does_not_come_is_asked_for_again(
     hub: Hub, source: str, trouble: Trouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]

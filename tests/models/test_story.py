@@ -3,16 +3,15 @@
 import os
 import signal
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.models.folders import holds, model_files, started
 from tests.models.hubs import Hub
-from tests.models.test_push_pull_s3 import objects, on_disk, parts_there
-from tests.stores import S3Server
+from tests.models.test_push_pull_s3 import killed_when, objects, on_disk
+from tests.stores import Gate, S3Server
 
 PART = 16 << 20
 CONNECTIONS = 8
@@ -46,10 +45,13 @@ def the_way_of_a_model(hub: Hub, s3: S3Server, tmp_path: Path, *, megabytes: int
     try:
         pulled = tmp_path / "pulled"
         for n in range(kills):
+            hub.limit = hub.sent_bytes + total // (kills + 2)
+            hub.held.clear()
             process = started("pull", "hf://org/name", pulled)
-            wait(process, lambda: on_disk(pulled), total * (n + 1) / (kills + 2))
+            assert hub.held.wait(60), process.poll()
             kill(process)
-            assert not (pulled / ".tandem-model.json").exists()
+            assert not (pulled / ".tandem-model.json").exists(), n
+        hub.limit = None
         kept, asked = on_disk(pulled), hub.asked_bytes
         finish("pull", "hf://org/name", pulled)
         assert hub.asked_bytes - asked == total - kept, "nothing that was written is asked for again"
@@ -61,29 +63,14 @@ def the_way_of_a_model(hub: Hub, s3: S3Server, tmp_path: Path, *, megabytes: int
     finish("verify", pulled)
 
     target = f"s3://models/{uuid.uuid4().hex}"
-    for n in range(kills):
-        process = started("push", pulled, target, "--connections", "1")
-        wait(process, lambda: stored(s3, target), total * (n + 1) / (kills + 2))
-        kill(process)
+    for _ in range(kills):
+        killed_when(Gate(s3.port, up=total // (kills + 2)), "push", pulled, target, "--connections", "2")
         assert ".tandem-model.json" not in objects(s3, target), "half of it looks like a model"
     finish("push", pulled, target)
     again = tmp_path / "again"
     finish("pull", target, again)
     assert holds(again, files)
     finish("verify", again)
-
-
-def stored(s3: S3Server, target: str) -> int:
-    """Bytes that have arrived in a bucket, parts of open uploads among them."""
-    return parts_there(s3, target) + sum(objects(s3, target).values())
-
-
-def wait(process: subprocess.Popen[bytes], have: Callable[[], float], goal: float) -> None:
-    give_up = time.monotonic() + 60
-    while have() < goal:
-        assert time.monotonic() < give_up
-        assert process.poll() is None, f"it was over before it could be killed: {process.communicate()}"
-        time.sleep(0.002)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -207,7 +207,7 @@ class Bucket:
         code = str(response.get("Error", {}).get("Code", ""))
         about = response.get("ResponseMetadata", {})
         status = int(about.get("HTTPStatusCode", 0))
-        if code in _SLOW_DOWN or status == 429 or code in _LATER or status >= 500:
+        if code in _SLOW_DOWN or code in _LATER or status == 429 or (status >= 500 and status != 501):
             asked = retry_after_s(about.get("HTTPHeaders", {}).get("retry-after"))
             return Later(f"the store answered {code or status}", retry_after_s=asked)
         if code == "NoSuchBucket":
