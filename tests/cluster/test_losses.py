@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from tandem.errors import InstanceLost, ServingError
 from tandem.settings import DisaggSettings
 from tandem.testing.cluster import Answer, Cluster, a_cluster, a_request, eventually
 
-SLOW_PREFILL = {"prefill_tokens_per_s": 1000.0, "speedup": 1.0, "decode_step_s": 0.005}
+SLOW_PREFILL: dict[str, Any] = {"prefill_tokens_per_s": 1000.0, "speedup": 1.0, "decode_step_s": 0.005}
 """400 prompt tokens take 0.4 s: time to be killed in."""
 RULES = DisaggSettings(remote_prefill=True, ack_wait_s=1.0, steal_after_s=0.1, prefill_timeout_s=10.0)
 
