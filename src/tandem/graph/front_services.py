@@ -240,6 +240,7 @@ class FrontendService(Linkable):
     """Wires `tandem.frontend`: takes the port before anything is connected, opens it at first readiness."""
 
     processor: Any
+    server: Any = None
     door: Any = None
     tasks: "Tasks"
 
@@ -358,6 +359,8 @@ class FrontendService(Linkable):
     @async_on_shutdown
     async def stop(self) -> None:
         """Accept nobody new, let running requests finish."""
+        if self.server is None:  # its start failed, and that is what should be told
+            return
         batches = self.door.batches if self.door is not None else None
         import asyncio
 
