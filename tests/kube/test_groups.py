@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 from tests.kube.cluster import Cluster, until
 from tests.operator.builders import DEPLOYMENT, LWS, pod, role
@@ -57,18 +58,23 @@ async def _says(cluster: Cluster, name: str, message: str) -> bool:
     return (await cluster.condition("RoleBasedGroup", name)).get("message") == message
 
 
+@pytest.mark.timeout(180)
 async def test_deleting_a_group_takes_all_of_it_along(cluster: Cluster) -> None:
     await cluster.group("g", role("a"), role("web", workload=DEPLOYMENT), role("w", workload=LWS))
     await until(lambda: cluster.get("LeaderWorkerSet", "g-w"))
     await until(lambda: cluster.get("Pod", "g-a-0"))
     await cluster.delete("RoleBasedGroup", "g")
 
-    async def gone() -> bool:
-        kinds = ("StatefulSet", "Deployment", "LeaderWorkerSet", "Service", "Pod", "ControllerRevision")
-        left = [name for kind in kinds for name in await cluster.names(kind)]
-        return not left and "g-a" not in await cluster.names("ConfigMap")
+    async def left() -> list[str]:
+        kinds = ("StatefulSet", "Deployment", "LeaderWorkerSet", "Service", "Pod", "ControllerRevision", "ConfigMap")
+        named = [f"{kind}/{name}" for kind in kinds for name in await cluster.names(kind)]
+        return [each for each in named if each.partition("/")[2].startswith("g")]
 
-    await until(gone, limit_s=40)
+    async def gone() -> bool:
+        return not await left()
+
+    # Kubernetes' garbage collector learns of new kinds every 30 s, and collects nothing until it has heard from all.
+    await until(gone, left, limit_s=120)
 
 
 async def test_edited_and_deleted_children_come_back(cluster: Cluster) -> None:
