@@ -7,7 +7,7 @@ counts nothing there, the few that drive autoscalers are made from our own gauge
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
@@ -20,13 +20,17 @@ PREFIX: Final = "vllm:"
 class Familiar(Collector):
     """For a worker's page; empty in a process without an engine."""
 
-    def __init__(self, *, running: Gauge, waiting: Gauge, used: Gauge, capacity: Gauge) -> None:
+    def __init__(
+        self, *, running: Gauge, waiting: Gauge, used: Gauge, capacity: Gauge, counted: CollectorRegistry = REGISTRY
+    ) -> None:
+        """`counted`: where an engine in this process counts by itself."""
+        self._counted = counted
         self._running, self._waiting, self._used, self._capacity = running, waiting, used, capacity
         self.model = ""
         """The served model's name, once there is an engine."""
 
     def collect(self) -> Iterator[Family]:
-        own = [family for family in REGISTRY.collect() if family.name.startswith(PREFIX)]
+        own = [family for family in self._counted.collect() if family.name.startswith(PREFIX)]
         yield from own or self._derived()
 
     def _derived(self) -> Iterator[Family]:
