@@ -11,6 +11,8 @@ import sys
 import time
 from typing import Any
 
+from tandem.engines.vllm.process import THREADS_VARIABLE, threads_per_engine
+
 
 async def _complete(engine: Any, prompt: list[int], max_tokens: int, number: int) -> dict[str, Any]:
     from vllm import SamplingParams
@@ -42,6 +44,7 @@ async def main(model: str, engine_args: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault(THREADS_VARIABLE, str(threads_per_engine(len(os.sched_getaffinity(0)))))  # as ours has
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
