@@ -67,6 +67,12 @@ class TestPods:
         template["metadata"] = {"annotations": {labels.READINESS_PROBE: "off"}}
         assert "readinessProbe" not in self.template(template=template)["spec"]["containers"][0]
 
+    def test_annotations_that_are_written_and_empty_are_none(self) -> None:
+        template = pod()
+        template["metadata"] = {"annotations": None}
+        template["spec"]["containers"][0]["command"] = ["dynamo", "serve", "x"]
+        assert "readinessProbe" in self.template(template=template)["spec"]["containers"][0]
+
     def test_a_probe_of_its_own_stays(self) -> None:
         template = pod()
         own = {"tcpSocket": {"port": 8000}}

@@ -66,7 +66,7 @@ def pod_template(
         env = [*_env(group.name, role.name, indexed=kind != "Deployment"), *port_env(template, role.name, ports)]
         _prepare(container, env)
         _mount(container)
-    if metadata.get("annotations", {}).get(labels.READINESS_PROBE) != "off":
+    if (metadata.get("annotations") or {}).get(labels.READINESS_PROBE) != "off":
         for container in pod.get("containers") or []:
             _probe(container)
     for container in pod.get("initContainers") or []:
