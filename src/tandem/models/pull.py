@@ -58,6 +58,7 @@ def prepare(listing: Listing, folder: Path) -> Prepared:
         ConfigError: the folder holds another model, or is no folder.
     """
     check_names((file.path for file in listing.files), source=listing.source)
+    listing = listing.only(lambda path: path != MANIFEST)  # one that was uploaded along: we write our own
     if not listing.files:
         raise TransferFailed(f"{listing.source} holds no files")
     if folder.exists() and not folder.is_dir():
