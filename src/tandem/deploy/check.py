@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from tandem.deploy.description import Description, Role, StorageClass, Worker
+from tandem.settings.fields import normalise
 
 _RESERVED = {"model", "served-model-name", "tensor-parallel-size", "ServiceArgs", "common-configs", "engine"}
 _LONGEST = 40
@@ -41,6 +42,9 @@ def rule_faults(wish: Description) -> Iterator[str]:
         yield f"engine.settings.{key} is written by `tandem deploy` itself; take it out"
     for key in {"port", "host", "endpoint"} & wish.front.settings.keys():
         yield f"front.settings.{key} is not for a description: the Service goes to port 8000 of every pod"
+    for key in wish.front.settings:
+        if normalise(key) in ("api_key", "api_keys"):
+            yield f"front.settings.{key} would be readable by everybody in a ConfigMap: put keys into front.keys-secret"
     if wish.model.cache and wish.model.storage.__struct_config__.tag == "storage-class":
         yield "model.cache needs a model that is stored already; storage kind storage-class makes an empty volume"
     if wish.engine.loader != "default":
