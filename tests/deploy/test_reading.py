@@ -77,9 +77,13 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
             "model.storage.source is 'Qwen/Qwen3': write modelscope://",
         ),
         ({"planes": {"etcd": {"members": 2}}}, "planes.etcd.members is 2"),
+        ({"front": {"settings": {"api-key": "secretword"}}}, "front.settings.api-key would be readable by everybody"),
+        ({"front": {"settings": {"api_keys": "secretword"}}}, "front.settings.api_keys would be readable by everybody"),
         ({"planes": {"etcd": {"endpoints": ["http://u:secretword@e:1"]}}}, "planes.etcd.endpoints[0] holds a password"),
         ({"planes": {"nats": {"server": "nats://u:secretword@n"}}}, "planes.nats.server must be nats://"),
         ({"engine": {"settings": {"model": "x"}}}, "engine.settings.model is written by `tandem deploy` itself"),
+        ({"engine": {"settings": {"served_model_name": "x"}}}, "engine.settings.served_model_name is written by"),
+        ({"roles__decoder": {"settings": {"tensor_parallel_size": 8}}}, "roles.decoder.settings.tensor_parallel_size"),
         ({"front": {"settings": {"port": 9000}}}, "front.settings.port is not for a description"),
         ({"engine": {"kind": "simulated", "loader": "fastsafetensors"}}, "engine.loader is for vLLM"),
         (

@@ -76,7 +76,10 @@ async def test_two_servers_on_one_socket_share_a_burst_and_one_leaves_without_re
     for connection in servers[0]._server.server_state.connections:
         accepted = connection.transport.get_extra_info("socket")
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    serving = servers[0]._serving
     await servers[0].aclose()
+    assert serving is not None
+    assert serving.exception() is None
     for _ in range(5):
         opened.append(await asyncio.open_connection("127.0.0.1", port))
     async with asyncio.timeout(5):

@@ -1,5 +1,6 @@
 """Where the pods of a RoleBasedGroup meet, by the file that the operator mounts."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,10 @@ def test_a_hub_elsewhere_is_the_store_or_stands_beside_etcd() -> None:
     assert "reaches its group only" in (mixed_notice(both, reach="its group") or "")
 
 
-async def test_a_taken_port_is_waited_for() -> None:
+async def test_a_taken_port_is_waited_for_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tandem.graph.group._RETRY_S", 0.01)
     place = MeetingPlace("127.0.0.1", ours=True)
     first = GroupSeat(place, 0)
     assert await first.take()
@@ -79,6 +83,8 @@ async def test_a_taken_port_is_waited_for() -> None:
     port = int(first._server._server.address.rpartition(":")[2])  # type: ignore[union-attr]
     second = GroupSeat(place, port)
     assert not await second.take()
+    await asyncio.sleep(0.1)
+    assert [record.getMessage() for record in caplog.records if "group.hub_waits" in record.getMessage()][1:] == []
     await first.aclose()
     await second._waiting  # type: ignore[misc]
     assert second._server is not None

@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.core.test_model_fit import QWEN3_32B
 from tests.models.folders import holds, model_files, tandem_models, written
@@ -16,6 +17,7 @@ from tandem.cli.models_inspect import gpu_named
 from tandem.models import architectures
 from tandem.models.headers import read_header
 from tandem.models.manifest import Manifest, ManifestFile, encode
+from tandem.models.workspace import Done
 
 SHARD = "model-00001-of-00002.safetensors"
 
@@ -262,3 +264,20 @@ def test_a_gpu_is_named_by_its_name_or_by_its_memory(text: str, mib: int) -> Non
 )
 def test_usage_of_inspect_is_exit_2(words: tuple[str, str], tmp_path: Path) -> None:
     assert tandem_models("inspect", written(model_files(0.1), tmp_path / "m"), *words) == 2
+
+
+def test_removing_a_model_that_came_from_elsewhere_touches_nothing_outside_its_folder(tmp_path: Path) -> None:
+    files = {"out/mine": b"x", "config.json": b"{}"}
+    folder = written(files, tmp_path / "m")
+    mine = written({"out/mine": b"x", "done": b"x"}, tmp_path / "home")
+    entries = tuple(ManifestFile(name, len(body), "") for name, body in files.items())
+    written({".tandem-model.json": encode(Manifest(source="hf://o/m", made_at="", files=entries))}, folder)
+    (folder / "out" / "mine").unlink()
+    (folder / "out").rmdir()
+    (folder / "out").symlink_to(mine / "out")
+    done = Done(path="../home/done", size=1, mtime_ns=0, sha256="")
+    written({".tandem-pull/x.done": msgspec.json.encode(done)}, folder)
+    assert tandem_models("rm", folder, "--yes") == 0
+    assert (mine / "out" / "mine").exists()
+    assert (mine / "done").exists()
+    assert not (folder / "config.json").exists()

@@ -11,6 +11,7 @@ from tests.models.hubs import COMMIT, Handler, Hub, Trouble
 
 from tandem.models import crew, workspace
 from tandem.models.manifest import read_manifest
+from tandem.models.names import MANIFEST
 
 FILES = model_files(3.0)
 SHARD = "model-00001-of-00002.safetensors"
@@ -212,6 +213,17 @@ def test_names_that_leave_the_folder_or_clash_are_refused_before_a_byte(
     assert why in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
     assert hub.sent_bytes == 0
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_manifest_that_somebody_uploaded_with_the_model_is_not_taken_for_a_file_of_it(
+    hub: Hub, source: str, tmp_path: Path
+) -> None:
+    hub.files[MANIFEST] = b"of another folder"
+    assert tandem_models("pull", source, tmp_path / "m") == 0
+    assert holds(tmp_path / "m", FILES)
+    assert tandem_models("verify", tmp_path / "m") == 0
+    assert tandem_models("pull", source, tmp_path / "m") == 0
 
 
 def test_a_link_inside_the_folder_does_not_lead_out(

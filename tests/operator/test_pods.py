@@ -67,6 +67,22 @@ class TestPods:
         template["metadata"] = {"annotations": {labels.READINESS_PROBE: "off"}}
         assert "readinessProbe" not in self.template(template=template)["spec"]["containers"][0]
 
+    @pytest.mark.parametrize(
+        "of_the_group",
+        [
+            {},
+            {"annotations": {labels.EXCLUSIVE_TOPOLOGY[0]: "rack"}},
+            {"podGroupPolicy": {"volcanoScheduling": {}}},
+        ],
+    )
+    def test_annotations_that_are_written_and_empty_are_none(self, of_the_group: Raw) -> None:
+        template = pod()
+        template["metadata"] = {"annotations": None, "labels": None}
+        template["spec"]["containers"][0]["command"] = ["dynamo", "serve", "x"]
+        made = self.template(template=template, group=of_the_group)
+        assert "readinessProbe" in made["spec"]["containers"][0]
+        assert made["metadata"].get("annotations", {}) is not None
+
     def test_a_probe_of_its_own_stays(self) -> None:
         template = pod()
         own = {"tcpSocket": {"port": 8000}}

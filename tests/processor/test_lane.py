@@ -108,6 +108,8 @@ FIELDS: list[dict[str, Any]] = [
     {"stop": ["ab", "é🙂"]},
     {"stop": ["<", "b\n"], "min_tokens": 9},
     {"skip_special_tokens": False},
+    {"return_token_ids": True},
+    {"include_reasoning": False},
 ]
 
 
@@ -176,6 +178,17 @@ async def test_thoughts_take_a_lane_of_their_own_until_they_end(text_model: Text
     assert taken >= len(said[1]) + len(said[3]) - 8
     answers = [answering([token for part in said for token in part], [1])]
     assert (wire, 0) == await written(text_model, answers, fields, chat=True, ready=None)
+
+
+@pytest.mark.parametrize("asked", [{"include_reasoning": False}, {"return_token_ids": True}])
+async def test_a_thought_that_is_not_shown_or_whose_tokens_are_told_takes_no_lane(
+    text_model: TextModel, asked: dict[str, Any]
+) -> None:
+    tokens = text_model.encode("<think>\nwell well well\n</think>\n\nyes yes yes", add_special_tokens=False)
+    fields = {"stream": True, **asked}
+    wire, _ = await written(text_model, [answering(tokens, [1])], fields, chat=True, ready=[])
+    assert texts(wire, "delta") == ["yes yes yes", "well well well" if "return_token_ids" in asked else ""]
+    assert (wire, 0) == await written(text_model, [answering(tokens, [1])], fields, chat=True, ready=None)
 
 
 async def test_a_loss_in_the_middle_of_the_lane_repeats_and_omits_nothing(text_model: TextModel) -> None:

@@ -85,6 +85,14 @@ def test_what_was_sent_again_counts_once_and_is_young_again() -> None:
     assert (worker.predictions._blocks, worker.predictions._by_mark, len(worker.predictions._oldest)) == (0, {}, 0)
 
 
+def test_a_prompt_that_went_for_want_of_room_keeps_no_memory_until_its_time_is_up() -> None:
+    pool = a_pool("a", tells=False, capacity=50)
+    for number in range(100):  # 20 different blocks each
+        send(pool, str(number), blocks(1 + 20 * number), 0.0, to="a")
+        pool.finished(str(number), 0.0)
+    assert sum(len(expected.names) for *_, expected in pool._workers["a", None].predictions._ends) == 50
+
+
 def test_a_worker_that_leaves_takes_its_blocks_along_and_a_new_one_starts_empty() -> None:
     pool = a_pool("a", "b")
     stored(pool, "a", blocks(1))

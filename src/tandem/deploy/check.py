@@ -1,11 +1,13 @@
 """Rules between the fields of a description: sums that cannot come out, and settings that need each other."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tandem.deploy.description import Description, Role, StorageClass, Worker
+from tandem.settings.fields import normalise
 
-_RESERVED = {"model", "served-model-name", "tensor-parallel-size", "ServiceArgs", "common-configs", "engine"}
+_RESERVED = {"model", "served_model_name", "tensor_parallel_size", "ServiceArgs", "common_configs", "engine"}
+"""Normalised: a service takes either spelling."""
 _LONGEST = 40
 """A StatefulSet's pods carry its name and 11 characters more as a label of 63; `-processor` takes 10."""
 
@@ -37,10 +39,12 @@ def rule_faults(wish: Description) -> Iterator[str]:
             yield f"planes.etcd.endpoints[{index}] holds a password: put it into planes.etcd.secret"
     if (server := wish.planes.nats.server) and not re.match(r"(nats|tls)://[^@]+$", server):
         yield "planes.nats.server must be nats://HOST:4222 or tls://, without a user: planes.nats.secret has those"
-    for key in _RESERVED & wish.engine.settings.keys():
+    for key in _named(_RESERVED, wish.engine.settings):
         yield f"engine.settings.{key} is written by `tandem deploy` itself; take it out"
-    for key in {"port", "host", "endpoint"} & wish.front.settings.keys():
+    for key in _named({"port", "host", "endpoint"}, wish.front.settings):
         yield f"front.settings.{key} is not for a description: the Service goes to port 8000 of every pod"
+    for key in _named({"api_key", "api_keys"}, wish.front.settings):
+        yield f"front.settings.{key} would be readable by everybody in a ConfigMap: put keys into front.keys-secret"
     if wish.model.cache and wish.model.storage.__struct_config__.tag == "storage-class":
         yield "model.cache needs a model that is stored already; storage kind storage-class makes an empty volume"
     if wish.engine.loader != "default":
@@ -75,6 +79,11 @@ def tensor_parallel(worker: Worker) -> int:
     return worker.tensor_parallel or max(worker.gpus // worker.workers, 1)
 
 
+def _named(names: set[str], settings: Mapping[str, object]) -> list[str]:
+    """Keys that mean one of these, as they are written."""
+    return [key for key in settings if normalise(key) in names]
+
+
 def _worker(path: str, worker: Worker) -> Iterator[str]:
     each = tensor_parallel(worker)
     if worker.gpus and worker.workers * each > worker.gpus:
@@ -82,7 +91,7 @@ def _worker(path: str, worker: Worker) -> Iterator[str]:
         yield f"{path}: tensor-parallel needs {product} GPUs, gpus is {worker.gpus}; raise it or lower tensor-parallel"
     if not worker.gpus and each > 1:
         yield f"{path}: tensor-parallel is {each} and gpus is 0; a CPU holds the whole model in one process"
-    for key in _RESERVED & worker.settings.keys():
+    for key in _named(_RESERVED, worker.settings):
         yield f"{path}.settings.{key} is written by `tandem deploy` itself; take it out"
 
 

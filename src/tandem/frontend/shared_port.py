@@ -43,6 +43,9 @@ class SharedListener:
             self._closed = True
             self._loop.remove_reader(self._socket.fileno())
 
+    async def wait_closed(self) -> None:
+        """Nothing to wait for: uvicorn itself has waited for the connections."""
+
     def _look(self) -> None:
         if not self._closed:
             self._loop.add_reader(self._socket.fileno(), self._accept)

@@ -107,7 +107,8 @@ class GroupSeat:
         try:
             await server.start()
         except Unavailable as error:
-            log.warning("group.hub_waits reason=%r", error.message)
+            if self._waiting is None:  # once: it is tried again every second
+                log.warning("group.hub_waits reason=%r", error.message)
             return False
         self._server = server
         return True

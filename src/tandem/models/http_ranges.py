@@ -27,7 +27,7 @@ class HttpRanges:
     def __init__(self, name: str, headers: Mapping[str, str], *, timeout_s: float, connections: int) -> None:
         self._name = name
         self._headers = dict(headers)
-        """For the hub's own host only: httpx drops `authorization` and `cookie` is ours to drop."""
+        """With the token: for the hub's own host only, see `_open`."""
         self._client = httpx.Client(
             timeout=httpx.Timeout(timeout_s),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),

@@ -98,6 +98,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def through_link(folder: Path, path: Path) -> bool:
+    """Whether a folder on the way from `folder` to `path` is a link: then what lies there is not the model's."""
+    return any(at.is_symlink() for at in path.parents if at != folder and at.is_relative_to(folder))
+
+
 def refuse_half(folder: Path) -> None:
     """Raise `ModelBroken` for a folder that a pull or a push has begun and not finished."""
     if (folder / PULLING).is_dir():

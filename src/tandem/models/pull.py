@@ -15,7 +15,15 @@ from pathlib import Path
 from tandem.errors import ConfigError, TransferFailed
 from tandem.models.crew import Crew, Stopped
 from tandem.models.digests import Digests
-from tandem.models.manifest import Manifest, ManifestFile, encode, read_manifest, sync_folder, write_whole
+from tandem.models.manifest import (
+    Manifest,
+    ManifestFile,
+    encode,
+    read_manifest,
+    sync_folder,
+    through_link,
+    write_whole,
+)
 from tandem.models.names import MANIFEST, check_names
 from tandem.models.ports import Later, Listing, RemoteFile, Source, Watcher
 from tandem.models.workspace import PartFile, Plan, Workspace
@@ -58,6 +66,7 @@ def prepare(listing: Listing, folder: Path) -> Prepared:
         ConfigError: the folder holds another model, or is no folder.
     """
     check_names((file.path for file in listing.files), source=listing.source)
+    listing = listing.only(lambda path: path != MANIFEST)  # one that was uploaded along: we write our own
     if not listing.files:
         raise TransferFailed(f"{listing.source} holds no files")
     if folder.exists() and not folder.is_dir():
@@ -314,14 +323,15 @@ def _says(manifest: Manifest, listing: Listing) -> bool:
 def _remove_left_over(prepared: Prepared, old: Manifest | None) -> None:
     """Files that an older state of this model had and this one has not."""
     for file in old.files if old else ():
-        if file.path not in prepared.listing.names:
-            (prepared.folder / file.path).unlink(missing_ok=True)
+        place = prepared.folder / file.path
+        if file.path not in prepared.listing.names and not through_link(prepared.folder, place):
+            place.unlink(missing_ok=True)
 
 
 def _size(folder: Path, path: str) -> int | None:
     """A file's size; None if there is no regular file of that name, or only by way of a link."""
     place = folder / path
-    links = any(at.is_symlink() for at in (place, *place.parents) if at != folder and at.is_relative_to(folder))
+    links = place.is_symlink() or through_link(folder, place)
     try:
         found = os.stat(place)
     except OSError:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from tandem.errors import ModelBroken
 from tandem.models.crew import Crew
-from tandem.models.manifest import Manifest, read_manifest, refuse_half
+from tandem.models.manifest import Manifest, read_manifest, refuse_half, through_link
 from tandem.models.names import MANIFEST, PULLING, PUSHING
 from tandem.models.ports import Watcher
 from tandem.models.workspace import Workspace
@@ -130,7 +130,7 @@ def removable(folder: Path) -> list[Path]:
         found += Workspace(folder).places()
         found += sorted(path for path in (folder / PULLING).iterdir() if path.is_file())
     found.append(folder / MANIFEST)
-    return [path for path in found if path.is_symlink() or path.is_file()]
+    return [path for path in found if (path.is_symlink() or path.is_file()) and not through_link(folder, path)]
 
 
 def remove(folder: Path, files: Sequence[Path]) -> list[str]:

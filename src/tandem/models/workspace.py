@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from tandem.errors import ModelBroken, TransferFailed
-from tandem.models.names import PULLING
+from tandem.models.names import PULLING, fault_of
 from tandem.models.ports import RemoteFile
 
 PART_BYTES = 16 << 20
@@ -102,7 +102,8 @@ class Workspace:
         for path in self.path.glob("*.done"):
             with contextlib.suppress(msgspec.DecodeError):
                 done = msgspec.json.decode(path.read_bytes(), type=Done)
-                found.append(self.folder / done.path)
+                if not fault_of(done.path):  # the folder may have come from anywhere
+                    found.append(self.folder / done.path)
         return sorted(found)
 
     def drop_others(self, files: tuple[RemoteFile, ...]) -> None:

@@ -55,11 +55,12 @@ def pod_template(
         InvalidGroup: an engine runtime profile does not fit.
     """
     made = copy.deepcopy(template)
-    metadata = {key: value for key, value in (made.get("metadata") or {}).items() if key in ("labels", "annotations")}
-    metadata["labels"] = {**(metadata.get("labels") or {}), **role_labels(group, role.name), **selector}
+    given = made.get("metadata") or {}
+    metadata = {key: given[key] for key in ("labels", "annotations") if given.get(key) is not None}
+    metadata["labels"] = {**metadata.get("labels", {}), **role_labels(group, role.name), **selector}
     made["metadata"] = metadata
     if found := port_annotations(template, role.name, ports):
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), **found}
+        metadata["annotations"] = {**metadata.get("annotations", {}), **found}
     pod = made.setdefault("spec", {})
     inject_runtimes(made, role, path, profiles)
     for container in pod.get("containers") or []:

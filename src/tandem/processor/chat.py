@@ -71,8 +71,9 @@ class ChatWriter:
 
     @property
     def thinks(self) -> bool:
-        """Whether text is thought, as it comes, until something else begins."""
-        return self._splitter is not None and self._splitter.may_think("")
+        """Whether text is thought that the client sees as it comes, until something else begins."""
+        seen = self._shows_thoughts and not self.tells_tokens
+        return seen and self._splitter is not None and self._splitter.may_think("")
 
     def thought(self, text: str) -> bool:
         """Count `text`, coming next, as a token of thought, where it is that and nothing else."""

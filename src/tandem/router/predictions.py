@@ -152,6 +152,7 @@ class Predictions:
         expected.marks = []
         if self.capacity_blocks is not None:
             self._blocks -= len(expected.names) - expected.own
+        expected.names = ()  # it stands among `_ends` until its time is up
 
 
 def marks_of(names: Names) -> list[int]:
