@@ -104,6 +104,7 @@ def test_a_file_that_is_no_description_says_so() -> None:
         ("- a", "a description is a mapping"),
         ("a: [", "is not YAML"),
         ("", "a description is a mapping"),
+        ("name: a\nimage: i\nname: b", "service.yaml: name stands on line 1 and again on line 3; keep one"),
     ):
         with pytest.raises(ConfigError, match=re.escape(words)):
             read_description(text, "service.yaml")
