@@ -42,6 +42,9 @@ def faults(**changes: Any) -> list[str]:
         ({"image-pull-secrets": "x"}, "image-pull-secrets must be a list, is 'x'"),
         ({"metrics": {"autoscaler": "vpa"}}, "metrics.autoscaler must be one of hpa, keda, is 'vpa'"),
         ({"roles__decoder__cpu": []}, "roles.decoder.cpu must be text or a number, is []"),
+        ({"roles__decoder__cpu": -1}, "roles.decoder.cpu is -1; write a number such as 12, or 500m"),
+        ({"roles__decoder__cpu": "12 cores"}, "roles.decoder.cpu is '12 cores'; write a number such as 12, or 500m"),
+        ({"roles__processor": {"cpu": 0}}, "roles.processor.cpu is 0; write a number such as 12, or 500m"),
         ({"roles__decoder__env": {"A": 1}}, "roles.decoder.env.A must be text, is 1"),
     ],
 )
