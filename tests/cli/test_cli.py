@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,32 @@ def test_config_show_tells_origins(capsys: pytest.CaptureFixture[str], monkeypat
 def test_without_a_supervisor_there_is_nothing_to_ask(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words) == 2
     assert "no `tandem serve` of this user runs on this host" in capsys.readouterr().err
+
+
+def test_status_of_an_address_that_is_no_system_port_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        where = f"127.0.0.1:{door.getsockname()[1]}"
+        answering = threading.Thread(
+            target=_answer, args=(door, b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        )
+        answering.start()
+        assert run("status", "--url", where) == 2
+        answering.join()
+    assert f"{where} is no system port of `tandem serve`; the usual one is 9347" in capsys.readouterr().err
+
+
+def test_status_of_a_port_where_nobody_listens_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        where = f"127.0.0.1:{door.getsockname()[1]}"
+    assert run("status", "--url", where) == 2
+    assert capsys.readouterr().err == f"tandem status: {where} does not answer: Connection refused\n"
+
+
+def _answer(door: socket.socket, answer: bytes) -> None:
+    client, _ = door.accept()
+    with client:
+        client.recv(1 << 16)
+        client.sendall(answer)
 
 
 def test_status_has_a_row_per_process() -> None:
