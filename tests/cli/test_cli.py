@@ -112,7 +112,7 @@ def test_a_file_can_be_named_by_its_path(capsys: pytest.CaptureFixture[str]) -> 
         (["graphs.agg:Nobody"], "its services are Frontend, Processor, VllmWorker"),
         (["graphs.agg"], "names no service"),
         (["nowhere.py:Frontend"], "no file"),
-        (["graphs.agg:Frontend", "-f", "absent.yaml"], "cannot read absent.yaml"),
+        (["graphs.agg:Frontend", "-f", "absent.yaml"], "cannot read absent.yaml: No such file or directory\n"),
         (["graphs.agg:Frontend", "--Frontend.port"], "--Frontend.port: a value can not start with"),
         (["graphs.agg:Frontend", "--depends", "x"], "write name=value"),
         (["graphs.agg:Frontend", "--Frontend.port=70000"], "port 70000 is not between"),
