@@ -133,7 +133,7 @@ class ServedModels:
                 return bases[0]
             raise ModelNotFound("several models are served: name one", param="model")
         if name not in self._models:
-            raise ModelNotFound(f"the model {name[:128]!r} does not exist", param="model")
+            raise ModelNotFound.named(name)
         return self._models[name]
 
     def candidates(self, model: ServedModel, *, without: set[str] | frozenset[str] = frozenset()) -> list[InstanceCard]:
