@@ -221,10 +221,26 @@ def test_the_demo_refuses_a_busy_port_in_one_sentence() -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_the_demo_looks_at_the_port_that_it_will_open(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tandem.graph.supervisor.serve", lambda launch: 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("demo", "--engine", "simulated", f"--port={port}", "--Frontend.port=0") == 0
+        assert run("demo", "--engine", "simulated", "--port=0", f"--Frontend.port={port}") == 2
+        assert run("demo", "--engine", "simulatd", f"--port={port}") == 2
+    assert [line.partition("; ")[0] for line in capsys.readouterr().err.splitlines()] == [
+        f"tandem demo: port {port} on 127.0.0.1 is in use by another program: stop it, or choose another with --port",
+        "tandem demo: VllmWorker: engine 'simulatd' is not known",
+        "tandem demo: PrefillWorker: engine 'simulatd' is not known",
+    ]
+
+
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_the_demo_refuses_a_port_that_cannot_be(port: int) -> None:
-    with pytest.raises(ConfigError, match=f"port {port} is not between 0 and 65535"):
-        demo.refuse_if_unable("127.0.0.1", port, "simulated")
+def test_the_demo_refuses_a_port_that_cannot_be(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("demo", "--engine", "simulated", f"--port={port}") == 2
+    assert capsys.readouterr().err == f"tandem demo: Frontend: port {port} is not between 0 and 65535\n"
 
 
 def test_the_demo_refuses_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
