@@ -115,8 +115,8 @@ class ServedModels:
         return all(path in self._texts for path in paths.values())
 
     def all(self) -> list[ServedModel]:
-        """Every model that was ever served here, by name: one whose workers are gone may come back."""
-        return [self._models[name] for name in sorted(self._models)]
+        """Every model that was ever served here, by name, adapters last: one whose workers are gone may come back."""
+        return sorted(self._models.values(), key=lambda model: (model.parent is not None, model.name))
 
     def find(self, name: str | None) -> ServedModel:
         """The model of that name, or the only one that is no adapter.
