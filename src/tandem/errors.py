@@ -23,7 +23,7 @@ Adapters turn foreign exceptions into these once, with ``raise … from``. Messa
 numbers, never prompts or keys. Bugs in our own invariants are ``AssertionError`` and not in this tree.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 Retry = Literal["never", "later", "other_instance"]
 
@@ -57,6 +57,11 @@ class ModelNotFound(RequestError):
     """No such model is served here."""
 
     code = "model_not_found"
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """One that is not there, and one that the key may not ask for: both in the same words."""
+        return cls(f"the model {name[:128]!r} does not exist; GET /v1/models lists those that do", param="model")
 
 
 class BodyTooLarge(RequestError):

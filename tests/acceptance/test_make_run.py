@@ -171,7 +171,8 @@ def test_the_second_run_installs_nothing_and_takes_port_and_model(clone: Clone) 
         assert [model["id"] for model in models["data"]] == ["my model"]
         said = clone.refusal("run", f"PORT={port}")
         assert said == (
-            f"tandem demo: port {port} on 127.0.0.1 is in use by another program: stop it, or choose another port"
+            f"tandem demo: port {port} on 127.0.0.1 is in use by another program: "
+            "stop it, or choose another with --port"
         )
         family = running.family()
         running.ctrl_c()

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def test_a_file_can_be_named_by_its_path(capsys: pytest.CaptureFixture[str]) -> 
         (["graphs.agg:Nobody"], "its services are Frontend, Processor, VllmWorker"),
         (["graphs.agg"], "names no service"),
         (["nowhere.py:Frontend"], "no file"),
-        (["graphs.agg:Frontend", "-f", "absent.yaml"], "cannot read absent.yaml"),
+        (["graphs.agg:Frontend", "-f", "absent.yaml"], "cannot read absent.yaml: No such file or directory\n"),
         (["graphs.agg:Frontend", "--Frontend.port"], "--Frontend.port: a value can not start with"),
         (["graphs.agg:Frontend", "--depends", "x"], "write name=value"),
         (["graphs.agg:Frontend", "--Frontend.port=70000"], "port 70000 is not between"),
@@ -149,6 +150,32 @@ def test_config_show_tells_origins(capsys: pytest.CaptureFixture[str], monkeypat
 def test_without_a_supervisor_there_is_nothing_to_ask(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words) == 2
     assert "no `tandem serve` of this user runs on this host" in capsys.readouterr().err
+
+
+def test_status_of_an_address_that_is_no_system_port_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        where = f"127.0.0.1:{door.getsockname()[1]}"
+        answering = threading.Thread(
+            target=_answer, args=(door, b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        )
+        answering.start()
+        assert run("status", "--url", where) == 2
+        answering.join()
+    assert f"{where} is no system port of `tandem serve`; the usual one is 9347" in capsys.readouterr().err
+
+
+def test_status_of_a_port_where_nobody_listens_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        where = f"127.0.0.1:{door.getsockname()[1]}"
+    assert run("status", "--url", where) == 2
+    assert capsys.readouterr().err == f"tandem status: {where} does not answer: Connection refused\n"
+
+
+def _answer(door: socket.socket, answer: bytes) -> None:
+    client, _ = door.accept()
+    with client:
+        client.recv(1 << 16)
+        client.sendall(answer)
 
 
 def test_status_has_a_row_per_process() -> None:
@@ -194,10 +221,26 @@ def test_the_demo_refuses_a_busy_port_in_one_sentence() -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_the_demo_looks_at_the_port_that_it_will_open(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tandem.graph.supervisor.serve", lambda launch: 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("demo", "--engine", "simulated", f"--port={port}", "--Frontend.port=0") == 0
+        assert run("demo", "--engine", "simulated", "--port=0", f"--Frontend.port={port}") == 2
+        assert run("demo", "--engine", "simulatd", f"--port={port}") == 2
+    assert [line.partition("; ")[0] for line in capsys.readouterr().err.splitlines()] == [
+        f"tandem demo: port {port} on 127.0.0.1 is in use by another program: stop it, or choose another with --port",
+        "tandem demo: VllmWorker: engine 'simulatd' is not known",
+        "tandem demo: PrefillWorker: engine 'simulatd' is not known",
+    ]
+
+
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_the_demo_refuses_a_port_that_cannot_be(port: int) -> None:
-    with pytest.raises(ConfigError, match=f"port {port} is not between 0 and 65535"):
-        demo.refuse_if_unable("127.0.0.1", port, "simulated")
+def test_the_demo_refuses_a_port_that_cannot_be(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("demo", "--engine", "simulated", f"--port={port}") == 2
+    assert capsys.readouterr().err == f"tandem demo: Frontend: port {port} is not between 0 and 65535\n"
 
 
 def test_the_demo_refuses_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:

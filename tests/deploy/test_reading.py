@@ -42,6 +42,9 @@ def faults(**changes: Any) -> list[str]:
         ({"image-pull-secrets": "x"}, "image-pull-secrets must be a list, is 'x'"),
         ({"metrics": {"autoscaler": "vpa"}}, "metrics.autoscaler must be one of hpa, keda, is 'vpa'"),
         ({"roles__decoder__cpu": []}, "roles.decoder.cpu must be text or a number, is []"),
+        ({"roles__decoder__cpu": -1}, "roles.decoder.cpu is -1; write a number such as 12, or 500m"),
+        ({"roles__decoder__cpu": "12 cores"}, "roles.decoder.cpu is '12 cores'; write a number such as 12, or 500m"),
+        ({"roles__processor": {"cpu": 0}}, "roles.processor.cpu is 0; write a number such as 12, or 500m"),
         ({"roles__decoder__env": {"A": 1}}, "roles.decoder.env.A must be text, is 1"),
     ],
 )
@@ -108,6 +111,7 @@ def test_a_file_that_is_no_description_says_so() -> None:
         ("- a", "a description is a mapping"),
         ("a: [", "is not YAML"),
         ("", "a description is a mapping"),
+        ("name: a\nimage: i\nname: b", "service.yaml: name stands on line 1 and again on line 3; keep one"),
     ):
         with pytest.raises(ConfigError, match=re.escape(words)):
             read_description(text, "service.yaml")

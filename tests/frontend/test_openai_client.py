@@ -123,7 +123,7 @@ async def test_models_are_listed_and_found(door: OpenDoor, text_model: TextModel
     async with client(one) as ask:
         assert [model.id async for model in ask.models.list()] == ["org/qwen"]
         assert (await ask.models.retrieve("org/qwen")).id == "org/qwen"
-        with pytest.raises(openai.NotFoundError, match="does not exist"):
+        with pytest.raises(openai.NotFoundError, match="does not exist; GET /v1/models lists those that do"):
             await ask.models.retrieve("other")
 
 

@@ -123,7 +123,10 @@ async def test_a_process_without_room_for_another_connection_looks_again_later(
 async def test_a_busy_port_is_a_config_error_in_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} on 127.0.0.1 is in use by another program: stop it, or"):
+        with pytest.raises(
+            ConfigError,
+            match=f"port {port} on 127.0.0.1 is in use by another program: stop it, or choose another with --port",
+        ):
             DoorServer(nothing, host="127.0.0.1", port=port).reserve()
 
 

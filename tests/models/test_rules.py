@@ -10,7 +10,7 @@ from tandem.errors import ConfigError, ModelBroken, TransferFailed
 from tandem.models.digests import Md5
 from tandem.models.http_ranges import retry_after_s
 from tandem.models.manifest import decode
-from tandem.models.places import open_store, parse_place
+from tandem.models.places import open_source, open_store, parse_place
 from tandem.models.ports import Later
 from tandem.models.s3 import Bucket
 from tandem.models.s3_access import oss_access
@@ -85,6 +85,19 @@ def test_places_are_read_as_they_are_written(text: str, name: str, model: str) -
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_place(text)
+
+
+def test_a_hubs_name_without_the_hub_is_answered_with_both_hubs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hint = "Qwen/Qwen3-32B is no folder here; on a hub it is modelscope://Qwen/Qwen3-32B or hf://Qwen/Qwen3-32B"
+    with pytest.raises(ConfigError, match=hint):
+        open_source(parse_place("Qwen/Qwen3-32B"), timeout_s=1.0, connections=1)
+    (tmp_path / "Qwen" / "Qwen3-32B").mkdir(parents=True)
+    assert open_source(parse_place("Qwen/Qwen3-32B"), timeout_s=1.0, connections=1).name.endswith("/Qwen/Qwen3-32B")
+    for path in ("/Qwen/Qwen3-32B", "a/b/c"):
+        assert open_source(parse_place(path), timeout_s=1.0, connections=1).name.endswith(path), "a path, so a folder"
 
 
 @pytest.mark.parametrize("text", ["hf://a/b", "/tmp/x", "s3://whole-bucket"])

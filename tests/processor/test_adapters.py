@@ -27,7 +27,7 @@ async def test_an_adapter_is_listed_below_its_model_and_asked_of_a_worker_that_h
 ) -> None:
     one = await a_house_with(house, text_model, with_adapters("w2", sql="/adapters/sql"))
     listed = [(model.id, model.parent, model.root) for model in one.processor.models()]
-    assert listed == [("sql", "tiny", "/adapters/sql"), ("tiny", None, "/m")]
+    assert listed == [("tiny", None, "/m"), ("sql", "tiny", "/adapters/sql")]
     for _ in range(4):
         assert (await chat(one, model="sql")).model == "sql"
     assert {(to, request.lora_name) for to, request in one.workers.calls} == {("w2", "sql")}

@@ -312,7 +312,7 @@ class TestModels:
         one = await house(saying(text_model, "x"))
         assert [(m.id, m.max_model_len) for m in one.processor.models()] == [("tiny", 2048)]
         assert (await chat(one, model="tiny")).model == "tiny"
-        with pytest.raises(ModelNotFound, match="'other' does not exist"):
+        with pytest.raises(ModelNotFound, match="'other' does not exist; GET /v1/models lists those that do"):
             await chat(one, model="other")
         named = await house(saying(text_model, "x"), served_model_name="qwen")
         assert (await chat(named, model="qwen")).model == "qwen"

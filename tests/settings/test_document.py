@@ -128,8 +128,21 @@ def test_the_deployment_variable_replaces_file_and_flags() -> None:
         ("Frontend: 8000", "section Frontend must be a mapping"),
         ("Frontend: {common-configs: model}", "must be a list of names"),
         ("Frontend: {ServiceArgs: 3}", "must be a mapping"),
+        (
+            "Frontend:\n  port: 1\n  host: h\n  port: 2",
+            "c.yaml: Frontend.port stands on line 2 and again on line 4; keep",
+        ),
+        ("A: 1\nA: 1", "c.yaml: A stands on line 1 and again on line 2; keep one"),
+        ("A: {list: [{b: 1, b: 1}]}", r"A.list\[0\].b stands on line 1 and again"),
     ],
 )
 def test_a_document_of_another_shape_is_refused_in_words(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_deployment(text, origin="c.yaml")
+
+
+def test_a_key_may_replace_a_merged_one() -> None:
+    text = "Base: &base {a: 1, b: 1}\nMiddle: &middle {<<: *base, a: 2}\nTop: {<<: [*middle], b: 3}"
+    document = load_deployment(text).document
+    assert document["Middle"] == {"a": 2, "b": 1}
+    assert document["Top"] == {"a": 2, "b": 3}

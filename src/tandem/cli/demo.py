@@ -13,6 +13,7 @@ from tandem.errors import ConfigError
 from tandem.frontend.port import take
 from tandem.graph.demo import CONFIG, demo_model
 from tandem.graph.launch import prepare
+from tandem.settings import FrontendSettings
 from tandem.settings.document import load_deployment
 from tandem.settings.overrides import take_overrides
 
@@ -29,7 +30,6 @@ def run(arguments: Sequence[str], *, program: str) -> int:
     model = Path(options.model) if options.model else demo_model()
     if model is None or not (model / "config.json").is_file():
         raise ConfigError(f"no model at {model or 'models/tiny-qwen3'}: name its folder with --model")
-    refuse_if_unable(options.host, options.port, options.engine)
     text = CONFIG.format(
         model=json.dumps(str(model.resolve())), port=options.port, host=options.host, engine=options.engine
     )
@@ -40,6 +40,8 @@ def run(arguments: Sequence[str], *, program: str) -> int:
         working_dir=Path("."),
         verbosity=options.verbose - options.quiet,
     )
+    front = launch.configured.of(FrontendSettings)
+    refuse_if_unable(front.host, front.port, options.engine)
     for notice in launch.notices:
         print(f"{program}: {notice}", file=sys.stderr)
     from tandem.graph.supervisor import serve
@@ -53,8 +55,6 @@ def refuse_if_unable(host: str, port: int, engine: str) -> None:
     Raises:
         ConfigError: the port is busy, or memory or disk is short.
     """
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"port {port} is not between 0 and 65535: choose another with --port")
     take(host, port).close()
     needed, found = MEMORY_NEEDED.get(engine, MEMORY_NEEDED["vllm"]), available_memory()
     if found < needed:

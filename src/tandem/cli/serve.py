@@ -126,7 +126,8 @@ def _deployment(options: argparse.Namespace, overrides: Sequence[Override], envi
         try:
             text, origin = path.read_text(encoding="utf-8"), options.config_file
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {options.config_file}: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else f"it is not text ({error.reason})"
+            raise ConfigError(f"cannot read {options.config_file}: {why}") from error
     return load_deployment(text, origin=origin, overrides=overrides, replaced_by=environ.get("DYN_DEPLOYMENT_CONFIG"))
 
 

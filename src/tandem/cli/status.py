@@ -4,8 +4,10 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from tandem.cli.table import fetch, system_urls, table
+from tandem.errors import ConfigError
 
 HEAD = ("PROCESS", "PHASE", "ROLE", "INSTANCE", "RUNNING", "WAITING", "KV BLOCKS", "QUEUE", "RESTARTS", "NOTE")
 
@@ -16,7 +18,7 @@ def run(arguments: Sequence[str], *, program: str) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--url", action="append", default=[], help="system port to ask (repeatable)")
     options = parser.parse_args(list(arguments))
-    pages = [json.loads(page) for url in system_urls(options.url) if (page := fetch(f"{url}/status"))]
+    pages = [_page(url) for url in system_urls(options.url)]
     if options.json:
         print(json.dumps(pages, indent=2))
         return 0
@@ -27,6 +29,16 @@ def run(arguments: Sequence[str], *, program: str) -> int:
             print(f"  {note}")
         print(table(HEAD, list(rows(page))) + "\n")
     return 0
+
+
+def _page(url: str) -> dict[str, Any]:
+    try:
+        page = json.loads(fetch(f"{url}/status") or b"")
+    except ValueError:
+        page = None
+    if not isinstance(page, dict) or "processes" not in page:
+        raise ConfigError(f"{urlsplit(url).netloc} is no system port of `tandem serve`; the usual one is 9347")
+    return page
 
 
 def rows(page: dict[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -45,4 +45,6 @@ def fetch(url: str) -> bytes | None:
     except urllib.error.HTTPError:
         return None
     except (OSError, http.client.HTTPException) as error:
-        raise ConfigError(f"{urlsplit(url).netloc} does not answer: {error}") from error
+        cause = getattr(error, "reason", error)
+        why = getattr(cause, "strerror", None) or cause
+        raise ConfigError(f"{urlsplit(url).netloc} does not answer: {why}") from error

@@ -8,6 +8,7 @@ from tandem.settings.fields import normalise
 
 _RESERVED = {"model", "served_model_name", "tensor_parallel_size", "ServiceArgs", "common_configs", "engine"}
 """Normalised: a service takes either spelling."""
+_CPU = r"(?=.*[1-9])([0-9]+(\.[0-9]+)?|[0-9]+m)"
 _LONGEST = 40
 """A StatefulSet's pods carry its name and 11 characters more as a label of 63; `-processor` takes 10."""
 
@@ -24,6 +25,8 @@ def rule_faults(wish: Description) -> Iterator[str]:
     if isinstance(storage, StorageClass) and storage.source is not None and "://" not in storage.source:
         yield f"model.storage.source is {storage.source!r}: write modelscope://ORG/NAME or the like"
     for name, role in wish.every_role().items():
+        if not re.fullmatch(_CPU, str(role.cpu)):
+            yield f"roles.{name}.cpu is {role.cpu!r}; write a number such as 12, or 500m"
         yield from _scaling(f"roles.{name}", name, role, wish)
     for name, worker in wish.workers().items():
         yield from _worker(f"roles.{name}", worker)

@@ -11,12 +11,12 @@ from operator import ge, gt, le
 from typing import Any
 
 import msgspec
-import yaml
 from msgspec import inspect
 
 from tandem.deploy.check import rule_faults
 from tandem.deploy.description import Description
 from tandem.errors import ConfigError
+from tandem.settings.yaml_text import read_yaml
 
 _KINDS: tuple[tuple[type, type | tuple[type, ...], str], ...] = (
     (inspect.BoolType, bool, "true or false"),
@@ -32,10 +32,7 @@ def read_description(text: str, origin: str) -> Description:
     Raises:
         ConfigError: one line per fault.
     """
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not YAML: {error}") from error
+    document = read_yaml(text, origin)
     if not isinstance(document, dict):
         raise ConfigError(f"{origin}: a description is a mapping with name, image, model and roles")
     faults = list(_faults(document, inspect.type_info(Description), ""))

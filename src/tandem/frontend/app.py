@@ -252,7 +252,7 @@ class FrontDoor:
         for model in self._models(exchange):
             if model.id == name:
                 return await exchange.response.json(200, model)
-        raise ModelNotFound(f"the model {name[:128]!r} does not exist", param="model")
+        raise ModelNotFound.named(name)
 
     def _models(self, exchange: Exchange) -> list[Model]:
         """Those that the client may ask for."""

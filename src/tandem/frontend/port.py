@@ -40,7 +40,7 @@ def unusable(host: str, port: int, error: OSError) -> ConfigError:
     """Why nobody can listen there."""
     if error.errno == errno.EADDRINUSE:
         return ConfigError(
-            f"port {port} on {host} is in use by another program: stop it, or choose another port", param="port"
+            f"port {port} on {host} is in use by another program: stop it, or choose another with --port", param="port"
         )
     return ConfigError(f"cannot listen on {host} port {port}: {error.strerror}", param="port")
 

@@ -382,5 +382,5 @@ def _status_text(status: int) -> str:
 
 def _curl(state: State) -> str:
     model = state.models[0] if state.models else "MODEL"
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}], "max_tokens": 100}}'
     return f"curl {state.door}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["hf", "modelscope", "oss", "s3", "folder"]
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_ON_A_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _FORMS = "modelscope://ORG/NAME[@REVISION], hf://ORG/NAME[@REVISION], oss://BUCKET/PATH, s3://BUCKET/PATH or a folder"
 
@@ -90,6 +91,11 @@ def open_source(place: Place, *, timeout_s: float, connections: int) -> Source:
         case "folder":
             from tandem.models.disk import Folder
 
+            written = str(place.folder)
+            if not place.folder.exists() and _ON_A_HUB.fullmatch(written):
+                raise ConfigError(
+                    f"{written} is no folder here; on a hub it is modelscope://{written} or hf://{written}"
+                )
             return Folder(Path(place.name))
     return _bucket(place, timeout_s, connections)
 

@@ -115,8 +115,8 @@ class ServedModels:
         return all(path in self._texts for path in paths.values())
 
     def all(self) -> list[ServedModel]:
-        """Every model that was ever served here, by name: one whose workers are gone may come back."""
-        return [self._models[name] for name in sorted(self._models)]
+        """Every model that was ever served here, by name, adapters last: one whose workers are gone may come back."""
+        return sorted(self._models.values(), key=lambda model: (model.parent is not None, model.name))
 
     def find(self, name: str | None) -> ServedModel:
         """The model of that name, or the only one that is no adapter.
@@ -133,7 +133,7 @@ class ServedModels:
                 return bases[0]
             raise ModelNotFound("several models are served: name one", param="model")
         if name not in self._models:
-            raise ModelNotFound(f"the model {name[:128]!r} does not exist", param="model")
+            raise ModelNotFound.named(name)
         return self._models[name]
 
     def candidates(self, model: ServedModel, *, without: set[str] | frozenset[str] = frozenset()) -> list[InstanceCard]:

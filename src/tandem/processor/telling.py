@@ -69,5 +69,5 @@ class Teller:
             prompt_tokens=usage.prompt_tokens,
             output_tokens=usage.completion_tokens,
             cached_tokens=cached,
-            seconds=took_s,
+            seconds=round(took_s, 6),
         )

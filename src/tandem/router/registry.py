@@ -8,6 +8,8 @@ from tandem.router.ports import Rule
 from tandem.router.rules import least_loaded, random_choice, round_robin
 
 GROUP: Final = "tandem.routers"
+BY_CACHE: Final = "kv"
+"""No rule over loads, so none of these; a mode that people choose in the same place."""
 _BUILT_IN: Final[dict[str, Rule]] = {
     "round-robin": round_robin,
     "random": random_choice,
@@ -26,7 +28,8 @@ def rule_named(name: str) -> Rule:
         return _BUILT_IN[wanted]
     found = {entry.name.replace("_", "-"): entry for entry in entry_points(group=GROUP)}
     if wanted not in found:
-        raise ConfigError(f"router {name!r} is not there; choose from {', '.join(rule_names())}", param="router")
+        names = ", ".join(sorted({BY_CACHE, *rule_names()}))
+        raise ConfigError(f"router {name!r} is not there; choose from {names}", param="router")
     try:
         return cast(Rule, found[wanted].load())
     except (ImportError, AttributeError) as error:

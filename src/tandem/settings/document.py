@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from tandem.errors import ConfigError
 from tandem.settings.fields import normalise
 from tandem.settings.overrides import Override
+from tandem.settings.yaml_text import read_yaml
 
 COMMON = "Common"
 COMMON_CONFIGS = "common_configs"
@@ -93,18 +92,12 @@ def load_deployment(
 
 
 def _parse(text: str, origin: str) -> dict[str, Any]:
-    try:
-        loaded = yaml.load(text, Loader=_LOADER)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not YAML: {error}") from error
+    loaded = read_yaml(text, origin)
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigError(f"{origin}: the top level must be one mapping per service, found {type(loaded).__name__}")
     return loaded
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _shape_faults(document: Mapping[Any, Any], origin: str) -> list[str]:

@@ -55,7 +55,7 @@ class Ticket:
         if self.key is not None and self.key.models:
             name = request.model if request.model is not None else (models[0] if len(models) == 1 else None)
             if name is not None and name not in self.key.models:
-                raise ModelNotFound(f"the model {name[:128]!r} does not exist", param="model")
+                raise ModelNotFound.named(name)
         request.priority = effective_priority(self.key, self.priority, request.priority)
         if self.meter is not None and self.metered:
             prompt_tokens, output_tokens = estimate(request)
