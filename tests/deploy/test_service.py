@@ -134,6 +134,16 @@ async def test_delete_keeps_data_and_what_is_not_ours() -> None:
     assert len(everything.objects) == len(found.objects) + 3
 
 
+async def test_delete_takes_what_an_earlier_description_left() -> None:
+    cluster, wish = MemoryCluster(), described()
+    await applied(cluster, described(metrics={}))
+    found = await removal(cluster, wish, render(wish, minor=37), volumes=False)
+    assert "PodMonitor qwen" in {f"{item['kind']} {item['metadata']['name']}" for item in found.objects}
+    for item in found.objects:
+        await cluster.delete(item)
+    assert (await removal(cluster, wish, render(wish, minor=37), volumes=False)).objects == []
+
+
 async def test_who_sees_only_a_namespace_can_apply_and_ask() -> None:
     cluster, wish = MemoryCluster(), described()
     cluster.hidden = {"Namespace", "Node", "Event", "PodMonitor", "Ingress"}

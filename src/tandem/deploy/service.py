@@ -198,7 +198,10 @@ class Removal:
 
 
 async def removal(cluster: Cluster, wish: Description, steps: Sequence[Step], *, volumes: bool) -> Removal:
-    """The last step goes first, so that nothing is served by half. Data and passwords stay unless `volumes`."""
+    """The last step goes first, so that nothing is served by half; what an earlier description left goes too.
+
+    Data and passwords stay unless `volumes`.
+    """
     objects: list[Object] = []
     kept: list[Object] = []
     foreign: list[Object] = []
@@ -218,6 +221,7 @@ async def removal(cluster: Cluster, wish: Description, steps: Sequence[Step], *,
             if live is not None and is_ours(live, wish):
                 live = {"apiVersion": "v1", "kind": "Secret", **live}
                 (objects if volumes else kept).append(live)
+    objects += await _leftovers(cluster, wish, [item for step in steps for item in step.objects])
     for claim in await cluster.listed("v1", "PersistentVolumeClaim", wish.namespace, _selector(wish)):
         names = [item["metadata"]["name"] for item in [*objects, *kept] if item["kind"] == "PersistentVolumeClaim"]
         if claim["metadata"]["name"] not in names:  # those that StatefulSets made from their templates
