@@ -1,4 +1,4 @@
-"""`tandem serve` behind TLS, with keys that change and quotas, as an operator sets it up."""
+"""The front door of a served graph: TLS, keys that change, quotas, and when it says how to ask."""
 
 import ssl
 from pathlib import Path
@@ -47,3 +47,11 @@ def test_a_guarded_door_from_the_command_line(host: Host) -> None:
     assert alice.key not in serve.log
     assert bob.key not in serve.log
     assert serve.stop() == 0
+
+
+def test_the_curl_line_comes_when_every_service_is_ready(host: Host) -> None:
+    serve = host.run("demo", "--engine", "simulated", "--port", str(free_port()))
+    eventually(lambda: "\ncurl http" in serve.log)
+    before = serve.log.partition("\ncurl http")[0]
+    for name in ("Frontend", "PrefillWorker.0", "PrefillWorker.1", "VllmWorker.0"):
+        assert f"{name}: ready after" in before

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -39,6 +40,8 @@ from tandem.settings import FrontendSettings
 from tandem.settings.document import as_json
 
 _GAVE_UP, _UNUSABLE = 1, 2
+_NEIGHBOURS_S = 3.0
+"""So long a service that lacks another may have the door's line wait: the other is about to be seen."""
 
 
 def serve(launch: Launch) -> int:
@@ -71,6 +74,7 @@ class Slot:
     running: Running | None = None
     started_at: float = 0.0
     was_ready: bool = False
+    was_degraded: bool = False
     crashes: list[float] = field(default_factory=list)
     restarts: int = 0
     note: str = "not started"
@@ -282,14 +286,20 @@ class Supervisor:
                 self._console.notice(f"{name}: waiting: {state.note}")
             case "ready":
                 words = f"degraded: {state.note}" if state.degraded else f"ready after {took:.1f} s"
-                if not slot.was_ready or state.degraded:
+                if not slot.was_ready or state.degraded or slot.was_degraded:
                     self._console.notice(f"{name}: {words}")
-                slot.was_ready = True
+                slot.was_ready, slot.was_degraded = True, state.degraded
         self._show_door()
 
-    def _show_door(self) -> None:
-        """Say how to ask, once everything that is started here has been ready: whoever asks gets the whole service."""
-        if not all(slot.was_ready for slot in self.slots):
+    def _show_door(self, *, patient: bool = True) -> None:
+        """Say how to ask, once everything that is started here has been ready: whoever asks gets the whole service.
+
+        What is degraded may only not have seen its neighbours yet: it gets a moment.
+        """
+        if self._stopping or not all(slot.was_ready for slot in self.slots):
+            return
+        if patient and any(slot.was_degraded for slot in self.slots):
+            asyncio.get_running_loop().call_later(_NEIGHBOURS_S, partial(self._show_door, patient=False))
             return
         for slot in self.slots:
             if slot.state.door and slot.state.phase == "ready" and slot.state.door != self._door_shown:
