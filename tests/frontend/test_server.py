@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import httpx
 import pytest
@@ -91,6 +92,29 @@ async def test_two_servers_on_one_socket_share_a_burst_and_one_leaves_without_re
     shared.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+async def empty(scope: object, receive: object, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+async def test_a_connection_that_came_before_the_stop_gets_its_first_request_answered() -> None:
+    server = DoorServer(empty, host="127.0.0.1", port=0)
+    server.reserve()
+    await server.open()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    assert server._server is not None
+    async with asyncio.timeout(5):
+        while not server._server.server_state.connections:
+            await asyncio.sleep(0.001)
+        stopping = asyncio.create_task(server.aclose())
+        await asyncio.sleep(0.05)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await reader.read()
+        await stopping
+    assert answer.startswith(b"HTTP/1.1 204 ")
+    writer.close()
 
 
 async def test_a_process_without_room_for_another_connection_looks_again_later(

@@ -31,6 +31,8 @@ from tandem.observe import metrics
 EXTENSION: Final = "tandem.wire"
 _LINGER_S: Final = 1.0
 """How long a client that was refused may go on sending before its connection is closed on our side too."""
+_FIRST_REQUEST_S: Final = 1.0
+"""So long a server that stops waits for the first request of a connection that it has accepted."""
 _SIZES: Final = [b"%x\r\n" % size for size in range(4096)]
 """Heads of chunks: sizes of nearly every event of a stream."""
 _PHRASES: Final = {
@@ -143,6 +145,8 @@ class DoorProtocol(HttpToolsProtocol):
         self._unread: asyncio.TimerHandle | None = None
         self._begun = 0
         """Requests that began in the bytes being read."""
+        self._leaving = False
+        """We close after the answer that is under way."""
 
     # ── bytes in ─────────────────────────────────────────────────────────────────────────────────
 
@@ -226,7 +230,7 @@ class DoorProtocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=not self._leaving and version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
         wire.scope = cast(
@@ -324,6 +328,17 @@ class DoorProtocol(HttpToolsProtocol):
             self._refuse(HttpFault("head_timeout", f"the headers did not come within {self._limits.timeout_s:g} s"))
         else:
             self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close, after the answer that is under way.
+
+        What came with a new connection may not be read yet, and closing would reset it: it gets a moment.
+        """
+        if self.cycle is None and not self._leaving:
+            self.loop.call_later(_FIRST_REQUEST_S, self.shutdown)
+        else:
+            super().shutdown()
+        self._leaving = True
 
     # ── bytes out ────────────────────────────────────────────────────────────────────────────────
 

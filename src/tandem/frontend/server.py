@@ -48,7 +48,7 @@ class _Uvicorn(uvicorn.Server):
             self.servers.append(cast(asyncio.Server, listener))
         self.listening.set()
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self) -> DoorProtocol:
         return DoorProtocol(self.config, self.server_state, self.lifespan.state)
 
     async def main_loop(self) -> None:

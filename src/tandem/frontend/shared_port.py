@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from tandem.frontend.protocol import DoorProtocol
+
 _log = logging.getLogger(__name__)
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _AGAIN_S: Final = 1.0
@@ -23,7 +25,7 @@ class SharedListener:
     def __init__(
         self,
         sock: socket.socket,
-        make_protocol: Callable[[], asyncio.Protocol],
+        make_protocol: Callable[[], DoorProtocol],
         tls: ssl.SSLContext | None,
         *,
         backlog: int,
@@ -66,7 +68,10 @@ class SharedListener:
 
     async def _opened(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
+            _, opened = await self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
         except OSError as error:  # TLS without a handshake, or a client that left during it
             _log.debug("frontend.not_opened error=%s", error)
             connection.close()
+            return
+        if self._closed:
+            opened.shutdown()  # uvicorn has told the others by now
