@@ -4,4 +4,7 @@ from tandem.graph.front_services import FrontendService
 
 
 async def test_a_front_end_whose_start_failed_stops_without_a_fault_of_its_own() -> None:
-    await FrontendService().stop()
+    front = FrontendService()
+    await front.stop()
+    assert front.server is None
+    assert front.door is None
