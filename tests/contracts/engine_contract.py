@@ -7,9 +7,9 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -17,7 +17,7 @@ import pytest
 from tandem.core.handoff import Handoff
 from tandem.core.kv_events import AllBlocksCleared, BlockStored, KvEventBatch
 from tandem.core.request import GenerateOutput, GenerateRequest, Sampling, TokenLogprobs
-from tandem.engines.ports import Engine
+from tandem.engines.ports import Engine, Outputs, RelayedOutputs, Take
 from tandem.errors import ContextTooLong, EngineFailed, KvTransferFailed, RequestError
 
 _numbers = itertools.count(1)
@@ -58,13 +58,20 @@ class Answer:
         return [entry for output in self.outputs for entry in output.logprobs or []]
 
 
-async def answer_of(stream: AsyncGenerator[GenerateOutput, None]) -> Answer:
+async def answer_of(stream: Outputs[GenerateOutput]) -> Answer:
     """Read to the end; exactly the last output has a finish reason."""
     async with contextlib.aclosing(stream):
         outputs = [output async for output in stream]
     assert outputs, "a stream ends with an output or raises"
     assert [output.finish_reason is not None for output in outputs] == [False] * (len(outputs) - 1) + [True]
     return Answer([token for output in outputs for token in output.token_ids], outputs)
+
+
+def relay_of(outputs: Outputs[GenerateOutput]) -> Callable[[Take], Coroutine[Any, Any, None]]:
+    """See `RelayedOutputs`. Skips the test for an engine that hands nothing over itself."""
+    if not hasattr(outputs, "relay"):
+        pytest.skip("this engine hands nothing over itself")
+    return cast(RelayedOutputs, outputs).relay
 
 
 async def generated(engine: Engine, prompt: list[int], **options: Any) -> Answer:
@@ -353,6 +360,61 @@ class EngineContract:
         assert after.kv_bytes - before.kv_bytes == 4 * decoder.facts.block_bytes
         assert after.seconds > before.seconds
         assert await is_free(prefiller)
+
+    # ── outputs that an engine hands over itself ─────────────────────────────────────────────────
+
+    async def test_relayed_outputs_are_those_that_iterating_gives(self, decoder: Engine) -> None:
+        request = a_request(a_prompt(20), max_tokens=24, ignore_eos=True)
+        plain = await answer_of(decoder.generate(request))
+        outputs = decoder.generate(request)
+        tokens = list((await anext(outputs)).token_ids)
+        relay = relay_of(outputs)
+        refused: list[int] = []
+
+        def take(output: GenerateOutput) -> bool:
+            assert output.finish_reason is None, "the end is read"
+            if len(tokens) % 5 == 0 and len(tokens) not in refused:
+                refused.append(len(tokens))
+                return False
+            tokens.extend(output.token_ids)
+            return True
+
+        finish = None
+        while finish is None:
+            await relay(take)
+            output = await anext(outputs)
+            tokens += output.token_ids
+            finish = output.finish_reason
+        assert (tokens, finish) == (plain.tokens, plain.last.finish_reason)
+        assert refused == [5, 10, 15, 20], "what was refused is what iterating gives next"
+        assert await is_free(decoder)
+
+    async def test_what_a_taker_raises_is_raised_where_it_waits_and_the_engine_goes_on(self, decoder: Engine) -> None:
+        outputs = decoder.generate(a_request(a_prompt(20), max_tokens=24, ignore_eos=True))
+        await anext(outputs)
+        relay = relay_of(outputs)
+
+        def take(output: GenerateOutput) -> bool:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await relay(take)
+        await outputs.aclose()
+        assert await is_free(decoder)
+        await answer_of(decoder.generate(a_request(a_prompt(21), max_tokens=2, ignore_eos=True)))
+
+    async def test_cancelling_a_relay_frees_its_blocks(self, decoder: Engine) -> None:
+        outputs = decoder.generate(a_request(a_prompt(20), max_tokens=400, ignore_eos=True))
+        await anext(outputs)
+        relay = relay_of(outputs)
+        taken: list[GenerateOutput] = []
+        relaying = asyncio.create_task(relay(lambda output: not taken.append(output)))  # type: ignore[func-returns-value]
+        while len(taken) < 3:
+            await asyncio.sleep(0)
+        relaying.cancel()
+        await asyncio.gather(relaying, return_exceptions=True)
+        assert await is_free(decoder)
+        await self.assert_idle(decoder)
 
     # ── giving up ────────────────────────────────────────────────────────────────────────────────
 

@@ -171,6 +171,42 @@ class RequestContract:
         await unread.aclose()
         await unread_big.aclose()
 
+    async def test_what_a_handler_pushes_stands_in_order_with_what_it_yields(
+        self, server: RequestServer, client: RequestClient
+    ) -> None:
+        async def mixed(payload: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
+            yield b"0"
+            assert context.push(b"1")
+            assert context.push(b"2")
+            await asyncio.sleep(0.01)
+            yield b"3"
+            assert context.push(b"4")
+
+        server.register("mixed", mixed)
+        assert await collect(client, server.address, "mixed") == [b"%d" % n for n in range(5)]
+
+    async def test_a_push_is_refused_while_the_caller_takes_no_more(
+        self, server: RequestServer, client: RequestClient
+    ) -> None:
+        pushed = asyncio.Event()
+        taken = 0
+
+        async def pushes(payload: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
+            nonlocal taken
+            assert not context.push(bytes(100 << 20)), "longer than any payload may be"
+            while context.push(b"%d" % taken):
+                taken += 1
+            pushed.set()
+            for n in range(taken, taken + 10):
+                yield b"%d" % n
+
+        server.register("pushes", pushes)
+        stream = await client.call(server.address, "pushes", b"")
+        async with asyncio.timeout(PATIENCE_S):
+            await pushed.wait()
+        assert taken == 256, "the window is 256 items"
+        assert [payload async for payload in stream] == [b"%d" % n for n in range(266)], "nothing is lost or late"
+
     async def test_a_relay_takes_payloads_in_order_until_it_refuses_one(
         self, server: RequestServer, client: RequestClient
     ) -> None:

@@ -6,13 +6,13 @@ Prefill and decode apart, seen from an engine:
     decode worker:   async for output in engine.decode(request, handoff)             → GenerateOutput …
     either:          async for output in engine.generate(request)                    → GenerateOutput …
 
-All three are async generators; closing one (or cancelling the task that reads it) aborts the work and
-frees its blocks within a second. Each ends with an output that has a `finish_reason`, or raises.
+All three are async generators, or behave like one; closing one (or cancelling the task that reads it) aborts the
+work and frees its blocks within a second. Each ends with an output that has a `finish_reason`, or raises.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from tandem.core.cards import EngineFacts
 from tandem.core.embeddings import EmbedOutput, EmbedRequest
@@ -91,6 +91,34 @@ class EmbeddingEngine(Protocol):
         """
 
 
+T_co = TypeVar("T_co", covariant=True)
+
+Take = Callable[[GenerateOutput], bool]
+"""Given an output; False: not taken."""
+
+
+class Outputs(Protocol[T_co]):
+    """What an engine answers, as it comes: an async generator, or what behaves like one."""
+
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
+
+    def __anext__(self) -> Awaitable[T_co]: ...
+
+    def aclose(self) -> Awaitable[None]:
+        """Abort the work, if it still runs, and free its blocks within a second. Safe to repeat."""
+
+
+class RelayedOutputs(Outputs[GenerateOutput], Protocol):
+    """Outputs of an engine whose step can hand them over itself: no task is woken for each. Optional."""
+
+    async def relay(self, take: Take) -> None:
+        """Give outputs to `take` where they arise, in order, until it refuses one, or one ends the answer.
+
+        That one is the next that iterating yields, which also tells how an answer failed. `take` must not block; what
+        it raises is raised here, and its output counts as refused.
+        """
+
+
 class Engine(Protocol):
     """One loaded model on one or more devices. Built by `load`, once; a dead engine is replaced, never revived."""
 
@@ -108,7 +136,7 @@ class Engine(Protocol):
             EngineFailed: it did not come up.
         """
 
-    def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
+    def generate(self, request: GenerateRequest) -> Outputs[GenerateOutput]:
         """Prefill and decode here.
 
         Raises:
@@ -117,7 +145,7 @@ class Engine(Protocol):
             EngineFailed: it died; every running request ends so.
         """
 
-    def prefill(self, request: GenerateRequest, *, first_token: bool) -> AsyncGenerator[GenerateOutput | Handoff, None]:
+    def prefill(self, request: GenerateRequest, *, first_token: bool) -> Outputs[GenerateOutput | Handoff]:
         """Compute the prompt's KV and keep it for a peer.
 
         With `first_token`, yields a `GenerateOutput` with exactly the first token as soon as it is
@@ -126,7 +154,7 @@ class Engine(Protocol):
         Closing the generator before the hand-off was yielded frees everything; after it, `release` does.
         """
 
-    def decode(self, request: GenerateRequest, handoff: Handoff) -> AsyncGenerator[GenerateOutput, None]:
+    def decode(self, request: GenerateRequest, handoff: Handoff) -> Outputs[GenerateOutput]:
         """Fetch the hand-off's blocks and go on from there.
 
         `request.prompt_token_ids` must be exactly the tokens whose KV the hand-off covers (prompt, plus

@@ -25,6 +25,12 @@ def current_call() -> CallContext:
 _encoder = msgspec.msgpack.Encoder()
 
 
+def pusher() -> Callable[[Any], bool]:
+    """`CallContext.push` of the call that this handler answers, for values. Raises `LookupError` outside of one."""
+    push, encode = current_call().push, _encoder.encode
+    return lambda answer: push(encode(answer))
+
+
 _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
 """One per type that is called or served: a handful."""
 

@@ -186,6 +186,11 @@ class CallContext:
     """Unix seconds."""
     peer: str
     headers: dict[str, str] = field(default_factory=dict)
+    push: Callable[[bytes], bool] = lambda _: False
+    """Answers at once, from wherever a payload arises while the handler waits, without waking it.
+
+    Keeps the order of what is yielded. False: refused, as the caller takes no more for now; the handler yields it.
+    """
 
 
 Handler = Callable[[bytes, CallContext], AsyncIterator[bytes]]

@@ -39,15 +39,25 @@ class _Call(Outbox):
         self.room: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
 
-    def offer(self, payload: bytes) -> bool:
-        """Queue a payload. False when the caller takes no more for now: wait for `until_room`."""
+    @property
+    def full(self) -> bool:
+        """Whether the caller takes no more for now: wait for `until_room`."""
+        return self.items_left <= 0 or self.bytes_left <= 0 or self.link.congested
+
+    def queue(self, payload: bytes) -> None:
+        """Have a payload sent."""
         if not self.payloads:
             self.link.mark_dirty(self)
         self.payloads.append(payload)
-        size = len(payload)
         self.items_left -= 1
-        self.bytes_left -= size
-        return self.items_left > 0 and self.bytes_left > 0 and not self.link.congested
+        self.bytes_left -= len(payload)
+
+    def push(self, payload: bytes) -> bool:
+        """See `ports.CallContext.push`."""
+        if self.full or len(payload) > self.link.most_bytes:
+            return False
+        self.queue(payload)
+        return True
 
     async def until_room(self) -> None:
         while self.items_left <= 0 or self.bytes_left <= 0:
@@ -77,6 +87,8 @@ class _ServerLink(Link):
 
     def __init__(self, server: "TcpRequestServer") -> None:
         super().__init__(server.settings, server.identity)
+        self.most_bytes = server.settings.max_frame_bytes - 64
+        """Of one payload."""
         self._server = server
         self._calls: dict[int, _Call] = {}
         server.links.add(self)
@@ -135,20 +147,22 @@ class _ServerLink(Link):
             return
         call = _Call(self, opened)
         self._calls[opened.stream] = call
-        context = CallContext(opened.endpoint, opened.request_id, opened.deadline, self.peer, opened.headers)
+        context = CallContext(opened.endpoint, opened.request_id, opened.deadline, self.peer, opened.headers, call.push)
         call.task = self._loop.create_task(self._run(call, handler, opened.payload, context))
         self._server.track(call.task)
 
     async def _run(self, call: _Call, handler: Handler, payload: bytes, context: CallContext) -> None:
-        limit = self.settings.max_frame_bytes - 64
         final: Frame = End(call.stream)
         source = None
         try:
             source = handler(payload, context)
             async for item in source:
-                if len(item) > limit:
-                    raise ServingError(f"answer of {len(item)} bytes; the request plane takes {limit}")
-                if not call.offer(item):
+                if len(item) > self.most_bytes:
+                    raise ServingError(f"answer of {len(item)} bytes; the request plane takes {self.most_bytes}")
+                if call.full:  # by what was pushed since
+                    await call.until_room()
+                call.queue(item)
+                if call.full:
                     await call.until_room()
                 if self.lost is not None:
                     break  # a handler that ignored its cancellation

@@ -18,7 +18,9 @@ from tandem.core.handoff import PrefillClaim, PrefillProgress, Verdict
 from tandem.core.request import GenerateOutput, GenerateRequest, Step, compact
 from tandem.disagg.remote_prefill import Claimed, ClaimLost, FirstToken, HandoffArrived, Waited
 from tandem.disagg.rules import FALLBACKS
+from tandem.engines.ports import Take
 from tandem.observe import metrics, stages
+from tandem.runtime.calls import pusher
 from tandem.worker.load import Activity
 from tandem.worker.local import generate_here
 from tandem.worker.notes import Notes
@@ -37,8 +39,8 @@ class DecodeWorker:
         self._sessions: dict[str, tuple[RemoteSession, RemoteRun]] = {}
         self._chores: set[asyncio.Task[bool]] = set()
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
-        """Serve one request. The last output carries the story of how it was made."""
+    async def generate(self, request: GenerateRequest, take: Take) -> AsyncGenerator[GenerateOutput, None]:
+        """Serve one request, less the tokens that are taken. The last output carries the story of how it was made."""
         notes = Notes(self._parts.identity.instance_id)
         with self._activity.request():
             site = await self._parts.peers.site(request)
@@ -47,7 +49,10 @@ class DecodeWorker:
             notes.add(stages.PREFILL_DECISION, site=where, reason=site.reason)
             if site.reason in FALLBACKS:
                 self._parts.count_fallback(request.request_id, site.reason)
-            source = self._remote(request, notes) if site.remote else generate_here(self._parts.engine, request, notes)
+            if site.remote:
+                source = self._remote(request, notes, take)
+            else:
+                source = generate_here(self._parts.engine, request, notes, take)
             async with aclosing(source) as outputs:
                 async for output in outputs:
                     if output.finish_reason is not None:
@@ -55,8 +60,9 @@ class DecodeWorker:
                     yield output
 
     async def steps(self, request: GenerateRequest) -> AsyncGenerator[Step, None]:
-        """The outputs of `generate` as they travel."""
-        async with aclosing(self.generate(request)) as outputs:
+        """The outputs of `generate` as they travel: tokens where they arise, the others one by one."""
+        push = pusher()
+        async with aclosing(self.generate(request, lambda output: push(compact(output)))) as outputs:
             async for output in outputs:
                 yield compact(output)
 
@@ -119,10 +125,10 @@ class DecodeWorker:
         if self._chores:
             await asyncio.wait(self._chores, timeout=1.0)
 
-    async def _remote(self, request: GenerateRequest, notes: Notes) -> AsyncGenerator[GenerateOutput, None]:
+    async def _remote(self, request: GenerateRequest, notes: Notes, take: Take) -> AsyncGenerator[GenerateOutput, None]:
         job_id = f"{request.request_id}.{uuid.uuid4().hex[:12]}"
         session = RemoteSession(job_id, stages=notes.stages, withdraw=self._withdraw)
-        run = RemoteRun(request, session, self._parts, notes)
+        run = RemoteRun(request, session, self._parts, notes, take)
         self._sessions[job_id] = session, run
         try:
             async with aclosing(run.outputs()) as outputs:

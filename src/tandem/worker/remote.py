@@ -17,7 +17,7 @@ from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.disagg.queue import PrefillQueue
 from tandem.disagg.remote_prefill import Decoded, Effect, Emit, Enqueue, PrefillHere, PullFailed, StartDecode, Waited
 from tandem.disagg.rules import advanced, first_token_is_exact, lane_for
-from tandem.engines.ports import Engine
+from tandem.engines.ports import Engine, Outputs, Take
 from tandem.errors import KvTransferFailed, Unavailable
 from tandem.observe import metrics, stages
 from tandem.worker.local import generate_here, next_output, noted_decode
@@ -71,13 +71,17 @@ class RemoteRun:
 
     Args:
         session: the request's session, already known to the `claim` endpoint.
+        take: see `local.py`.
     """
 
-    def __init__(self, request: GenerateRequest, session: RemoteSession, parts: DecodeParts, notes: Notes) -> None:
+    def __init__(
+        self, request: GenerateRequest, session: RemoteSession, parts: DecodeParts, notes: Notes, take: Take
+    ) -> None:
         self._request = request
         self._session = session
         self._parts = parts
         self._notes = notes
+        self._take = take
         self._sent: list[int] = []
         """Output tokens passed on so far: a new attempt goes on after them."""
         self._job: PrefillJob | None = None
@@ -107,7 +111,8 @@ class RemoteRun:
                 case PrefillHere(reason):
                     self._parts.count_fallback(self._request.request_id, reason)
                     self._notes.add(stages.RECOVERED, kind="prefilled_here", reason=reason)
-                    async with aclosing(generate_here(self._parts.engine, self._rest(), self._notes)) as outputs:
+                    here = generate_here(self._parts.engine, self._rest(), self._notes, self._take)
+                    async with aclosing(here) as outputs:
                         async for output in outputs:
                             yield output
                     return
@@ -170,15 +175,19 @@ class RemoteRun:
         try:
             async with aclosing(self._parts.engine.decode(self._rest(), handoff)) as outputs:
                 first = await self._first(outputs, handoff, pull)
-                async with aclosing(noted_decode(first, outputs, self._notes)) as noted:
+                async with aclosing(noted_decode(first, outputs, self._notes, self._sent_on)) as noted:
                     async for output in noted:
                         yield output
         finally:
             self._parts.pulls.end(pull)
 
-    async def _first(
-        self, outputs: AsyncGenerator[GenerateOutput, None], handoff: Handoff, pull: Pull
-    ) -> GenerateOutput:
+    def _sent_on(self, output: GenerateOutput) -> bool:
+        if not self._take(output):
+            return False
+        self._sent += output.token_ids
+        return True
+
+    async def _first(self, outputs: Outputs[GenerateOutput], handoff: Handoff, pull: Pull) -> GenerateOutput:
         """The decode engine's first output, which says that the KV has arrived."""
         begun, timeout_s = time.monotonic(), self._parts.times.pull_timeout_s
         try:

@@ -5,17 +5,17 @@ gives the same greedy text on any engine and by any path, or something is broken
 thread per engine, so a hundred fit one process; clock and sleep come from outside.
 
 args.py sizes and speeds · model.py cost and tokens · cache.py blocks
-scheduler.py batches · transfer.py reading a peer's blocks
+scheduler.py batches · outputs.py to the readers · transfer.py reading a peer's blocks
 """
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from tandem.core.cards import EngineFacts
 from tandem.core.handoff import Handoff
@@ -26,8 +26,8 @@ from tandem.engines.model_files import read_model_files
 from tandem.engines.ports import EngineCapabilities, EngineLoad, EngineSpec, TransferTotals
 from tandem.engines.simulated.args import simulated_args
 from tandem.engines.simulated.cache import BlockCache
-from tandem.engines.simulated.feed import Feed
 from tandem.engines.simulated.model import TokenModel
+from tandem.engines.simulated.outputs import Last, SequenceOutputs
 from tandem.engines.simulated.pins import Pins
 from tandem.engines.simulated.scheduler import Scheduler, Sequence
 from tandem.engines.simulated.transfer import Pull, SideChannel, reading
@@ -37,9 +37,6 @@ from tandem.errors import ContextTooLong, EngineFailed, KvTransferFailed, Overlo
 ENGINE = "simulated"
 _EVENT_BATCHES = 10_000
 """Batches kept for a slow reader of KV events; then the oldest go, and the reader sees `seq` jump."""
-
-Item = GenerateOutput | Exception | None
-"""What a request's queue brings: an output, how it failed, or None: KV complete (prefill), blocks taken (decode)."""
 
 
 class SimulatedEngine:
@@ -60,6 +57,7 @@ class SimulatedEngine:
         self._clock = clock
         self._sleep = sleep
         self._args = simulated_args(spec.engine_args, ignored=known_engine_keys())
+        self._cost = self._args.step_cost()
         self._max_model_len = self._args.model_len(spec.model_path)
         self._block_bytes = self._args.block_bytes(spec.model_path)
         self._cache = BlockCache(
@@ -75,7 +73,7 @@ class SimulatedEngine:
         self._check = HandoffCheck(ENGINE, required=("address",))
         self._pins = Pins(self._cache, sleep=sleep, freed=self._stir)
         self._channel = SideChannel(self._pins)
-        self._queues: dict[Sequence, Feed[Item]] = {}
+        self._outgoing: dict[Sequence, SequenceOutputs[Any]] = {}
         self._arrivals = 0
         self._totals = TransferTotals()
         self._batches: deque[KvEventBatch] = deque(maxlen=_EVENT_BATCHES)
@@ -120,44 +118,37 @@ class SimulatedEngine:
         self._steps = asyncio.create_task(self._step_for_ever(), name=f"simulated-engine-{engine_id[:8]}")
         return self._facts
 
-    async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
-        seq = self._sequence(request)
-        async with contextlib.aclosing(self._outputs(seq)) as outputs:
-            async for output in outputs:
-                assert output is not None
-                yield output
+    def generate(self, request: GenerateRequest) -> SequenceOutputs[GenerateOutput]:
+        async def turn(_: Sequence) -> None:
+            raise AssertionError("a sequence that is not handed over has no turn")
 
-    async def prefill(
-        self, request: GenerateRequest, *, first_token: bool
-    ) -> AsyncGenerator[GenerateOutput | Handoff, None]:
-        if not self._spec.roles:
-            raise RequestError("this engine was started without a role in hand-offs")
-        seq = self._sequence(request, prefill_steps=int(first_token))
-        async with contextlib.aclosing(self._outputs(seq)) as outputs:
-            async for output in outputs:
-                if output is not None:
-                    yield output
-                    continue
-                blocks, seq.blocks = seq.blocks, []
-                pin = self._pins.pin(blocks, lease_s=self._spec.handoff_lease_s)
-                yield Handoff(
-                    engine=ENGINE,
-                    engine_id=self.facts.engine_id,
-                    num_tokens=len(seq.tokens),
-                    expires_at=self._clock() + self._spec.handoff_lease_s * LEASE_SHARE,
-                    opaque={"id": pin, "digest": prompt_digest(seq.tokens), "address": self._channel.address},
-                )
-                return
+        return self._outputs(lambda: self._sequence(request), turn)
 
-    async def decode(self, request: GenerateRequest, handoff: Handoff) -> AsyncGenerator[GenerateOutput, None]:
-        self._check.admit(handoff, request.prompt_token_ids, now=self._clock())
-        seq = self._sequence(request, remote=True)
-        async with contextlib.aclosing(self._outputs(seq)) as outputs:
-            async for output in outputs:
-                if output is None:
-                    await self._fetch(seq, handoff)
-                    continue
-                yield output
+    def prefill(self, request: GenerateRequest, *, first_token: bool) -> SequenceOutputs[Handoff]:
+        async def hand_over(seq: Sequence) -> Handoff:
+            blocks, seq.blocks = seq.blocks, []
+            pin = self._pins.pin(blocks, lease_s=self._spec.handoff_lease_s)
+            return Handoff(
+                engine=ENGINE,
+                engine_id=self.facts.engine_id,
+                num_tokens=len(seq.tokens),
+                expires_at=self._clock() + self._spec.handoff_lease_s * LEASE_SHARE,
+                opaque={"id": pin, "digest": prompt_digest(seq.tokens), "address": self._channel.address},
+            )
+
+        def make() -> Sequence:
+            if not self._spec.roles:
+                raise RequestError("this engine was started without a role in hand-offs")
+            return self._sequence(request, prefill_steps=int(first_token))
+
+        return self._outputs(make, hand_over)
+
+    def decode(self, request: GenerateRequest, handoff: Handoff) -> SequenceOutputs[GenerateOutput]:
+        def make() -> Sequence:
+            self._check.admit(handoff, request.prompt_token_ids, now=self._clock())
+            return self._sequence(request, remote=True)
+
+        return self._outputs(make, lambda seq: self._fetch(seq, handoff))
 
     async def release(self, handoff: Handoff) -> None:
         if handoff.engine_id == self.facts.engine_id:
@@ -207,8 +198,8 @@ class SimulatedEngine:
         self._pins.close()
         if self._steps is not None:
             self._steps.cancel()
-        for queue in self._queues.values():
-            queue.put(EngineFailed(f"the engine died: {reason}"))
+        for outputs in self._outgoing.values():
+            outputs.put(EngineFailed(f"the engine died: {reason}"))
         self._batch_ready.set()
 
     async def aclose(self) -> None:
@@ -240,26 +231,22 @@ class SimulatedEngine:
         self._arrivals += 1
         return Sequence(request, (request.priority, self._arrivals), prefill_steps=prefill_steps, remote=remote)
 
-    async def _outputs(self, seq: Sequence) -> AsyncGenerator[GenerateOutput | None, None]:
-        """Run a sequence; leaving, in whatever way, frees what it holds."""
+    def _outputs(
+        self, make: Callable[[], Sequence], turn: Callable[[Sequence], Awaitable[Last | None]]
+    ) -> SequenceOutputs[Last]:
+        return SequenceOutputs(make, enter=self._enter, leave=self._leave, turn=turn)
+
+    def _enter(self, seq: Sequence, outputs: SequenceOutputs[Any]) -> None:
         if self._dead.is_set():
             raise EngineFailed(f"the engine died: {self._death}")
-        queue = Feed[Item]()
-        self._queues[seq] = queue
+        self._outgoing[seq] = outputs
         self._scheduler.add(seq)
         self._stir()
-        try:
-            while True:
-                item = await queue.get()
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-                if item is not None and item.finish_reason is not None:
-                    return
-        finally:
-            del self._queues[seq]
-            self._scheduler.remove(seq)
-            self._stir()
+
+    def _leave(self, seq: Sequence) -> None:
+        del self._outgoing[seq]
+        self._scheduler.remove(seq)
+        self._stir()
 
     async def _fetch(self, seq: Sequence, handoff: Handoff) -> None:
         """Read the peer's blocks into a sequence that has its own; the modelled time passes here."""
@@ -322,17 +309,15 @@ class SimulatedEngine:
         work = self._scheduler.plan()
         for seq in self._scheduler.fetching:
             if seq not in fetching:
-                self._queues[seq].put(None)
+                self._outgoing[seq].put(None)
         if not work:
             self._publish()
             return False
-        prefill = sum(item.tokens for item in work if item.tokens > 1)
-        cost = self._args.step_cost().seconds(
-            prefill_tokens=prefill, decode_seqs=sum(item.tokens == 1 for item in work)
-        )
-        await self._sleep(cost)
-        for progress in self._scheduler.apply(work):
-            self._queues[progress.seq].put(progress.output)
+        decode_seqs = sum(tokens == 1 for _, tokens in work)
+        prefill_tokens = sum(tokens for _, tokens in work) - decode_seqs
+        await self._sleep(self._cost.seconds(prefill_tokens=prefill_tokens, decode_seqs=decode_seqs))
+        for seq, output in self._scheduler.apply(work):
+            self._outgoing[seq].put(output)
         self._publish()
         return True
 

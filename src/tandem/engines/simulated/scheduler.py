@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import NamedTuple
 
 from tandem.core.request import FinishReason, GenerateOutput, GenerateRequest, TokenLogprobs
 from tandem.engines.simulated.cache import BlockCache
@@ -51,18 +50,11 @@ class Sequence:
         return self.request.prompt_tokens + (self.prefill_steps or 0)
 
 
-class Work(NamedTuple):
-    """A step's share of one sequence."""
+Work = tuple[Sequence, int]
+"""A step's share of one sequence, in tokens."""
 
-    seq: Sequence
-    tokens: int
-
-
-class Progress(NamedTuple):
-    """What a step brought a sequence: a token, or (`output` None) a prefill's KV complete."""
-
-    seq: Sequence
-    output: GenerateOutput | None
+Progress = tuple[Sequence, GenerateOutput | None]
+"""What a step brought a sequence: a token, or (None) a prefill's KV complete."""
 
 
 class Scheduler:
@@ -102,19 +94,24 @@ class Scheduler:
 
     def plan(self) -> list[Work]:
         """What the next step computes. Admits, takes blocks, and preempts the youngest when blocks run out."""
-        budget = self.max_num_batched_tokens
-        work = []
-        for seq in sorted(self.running, key=_ORDER):
-            if seq not in self.running or budget == 0:
+        budget, running, size = self.max_num_batched_tokens, self.running, self.cache.block_size_tokens
+        work: list[Work] = []
+        preempted = False
+        for seq in sorted(running, key=_ORDER):
+            if not budget:
+                break
+            if preempted and seq not in running:
                 continue
-            count = min(max(1, len(seq.tokens) - seq.computed), budget)
-            while not self._grow(seq, min(seq.computed + count, len(seq.tokens))):
-                youngest = max(self.running, key=_ORDER)
+            known, computed = len(seq.tokens), seq.computed
+            count = min(max(1, known - computed), budget)
+            want = min(computed + count, known)
+            while want > len(seq.blocks) * size and not self._grow(seq, want):
+                youngest, preempted = max(running, key=_ORDER), True
                 self._preempt(youngest)
                 if youngest is seq:
                     break
             else:
-                work.append(Work(seq, count))
+                work.append((seq, count))
                 budget -= count
         while self.waiting and budget and len(self.running) < self.max_num_seqs:
             seq = self.waiting[0]
@@ -127,9 +124,9 @@ class Scheduler:
                 continue
             self.running[seq] = None
             count = min(max(1, len(seq.tokens) - seq.computed), budget)
-            work.append(Work(seq, count))
+            work.append((seq, count))
             budget -= count
-        return [item for item in work if item.seq in self.running]
+        return [item for item in work if item[0] in running] if preempted else work
 
     def fetched(self, seq: Sequence, contents: list[int]) -> None:
         """A peer's blocks have arrived in a fetching sequence; `contents` are those after its own prefix hits."""
@@ -145,21 +142,21 @@ class Scheduler:
 
     def apply(self, work: list[Work]) -> Iterator[Progress]:
         """Carry out a step. Sequences that were removed or preempted since `plan` are skipped."""
-        for item in work:
-            seq = item.seq
-            if seq not in self.running:
+        running = self.running
+        for seq, count in work:
+            if seq not in running:
                 continue
-            self._compute(seq, item.tokens)
+            self._compute(seq, count)
             if seq.computed < len(seq.tokens):
                 continue
             if seq.prefill_steps is not None and seq.computed >= seq.target:
-                del self.running[seq]
-                yield Progress(seq, None)
+                del running[seq]
+                yield seq, None
                 continue
             output = self._sample(seq)
             if output.finish_reason is not None:
                 self.remove(seq)
-            yield Progress(seq, output)
+            yield seq, output
 
     def prompt_values(self, seq: Sequence) -> list[int]:
         """The running value after each prompt token."""
@@ -217,16 +214,17 @@ class Scheduler:
         self.add(seq)
 
     def _compute(self, seq: Sequence, count: int) -> None:
-        size, content = self.cache.block_size_tokens, self.cache.content
-        end = min(seq.computed + count, len(seq.tokens))
-        value = content[seq.blocks[(seq.computed - 1) // size]] if seq.computed else EMPTY
-        for position in range(seq.computed, end):
-            value = fold(value, seq.tokens[position])
+        size, content, blocks, tokens = self.cache.block_size_tokens, self.cache.content, seq.blocks, seq.tokens
+        start = seq.computed
+        end = min(start + count, len(tokens))
+        value = content[blocks[(start - 1) // size]] if start else EMPTY
+        for position in range(start, end):
+            value = fold(value, tokens[position])
             if (position + 1) % size == 0:
-                content[seq.blocks[position // size]] = value
+                content[blocks[position // size]] = value
                 self._seal(seq, position // size)
         if end % size:
-            content[seq.blocks[end // size]] = value
+            content[blocks[end // size]] = value
         seq.computed = end
 
     def _seal(self, seq: Sequence, index: int) -> None:
@@ -242,20 +240,21 @@ class Scheduler:
         )
 
     def _sample(self, seq: Sequence) -> GenerateOutput:
-        sampling = seq.request.sampling
+        sampling, generated = seq.request.sampling, seq.generated
         value = self.cache.content[seq.blocks[(seq.computed - 1) // self.cache.block_size_tokens]]
-        token, logprobs = self.model.draw(value, sampling, generated=seq.generated)
-        first = seq.generated == 0
+        token, logprobs = self.model.draw(value, sampling, generated=generated)
         seq.tokens.append(token)
-        seq.generated += 1
+        seq.generated = generated + 1
         ends = token in sampling.stop_token_ids or (not sampling.ignore_eos and token in self.model.files.eos_token_ids)
-        stopped = ends and seq.generated >= sampling.min_tokens
+        stopped = ends and generated + 1 >= sampling.min_tokens
         if stopped:
             seq.finish = "stop"
-        elif seq.generated >= sampling.max_tokens or len(seq.tokens) >= self.max_model_len:
+        elif generated + 1 >= sampling.max_tokens or len(seq.tokens) >= self.max_model_len:
             seq.finish = "length"
+        elif generated and logprobs is None:
+            return GenerateOutput([token])
         prompt_logprobs: list[TokenLogprobs | None] | None = None
-        if first and sampling.prompt_logprobs is not None:
+        if not generated and sampling.prompt_logprobs is not None:
             prompt_logprobs = self.model.prompt_logprobs(
                 self.prompt_values(seq), seq.request.prompt_token_ids, sampling.prompt_logprobs
             )
@@ -265,7 +264,7 @@ class Scheduler:
             stop_token_id=token if stopped else None,
             logprobs=None if logprobs is None else [logprobs],
             prompt_logprobs=prompt_logprobs,
-            cached_tokens=seq.cached_tokens if first else None,
+            cached_tokens=None if generated else seq.cached_tokens,
         )
 
 
