@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
@@ -216,17 +216,35 @@ class RequestContract:
         async with asyncio.timeout(PATIENCE_S):
             for stop in (0, 5, 6, 1000, 1001):
 
-                def take(payload: bytes, stop: int = stop) -> bool:
-                    if len(taken) == stop:
-                        return False
-                    taken.append(payload)
-                    return True
+                def take(payloads: Sequence[bytes], stop: int = stop) -> int:
+                    some = payloads[: stop - len(taken)]
+                    taken.extend(some)
+                    return len(some)
 
                 await stream.relay(take)
                 assert await anext(stream) == b"%d" % stop, "the refused one comes next"
                 taken.append(b"%d" % stop)
         assert taken == [b"%d" % n for n in range(1002)]
         await stream.aclose()
+
+    async def test_what_came_together_is_relayed_together(self, server: RequestServer, client: RequestClient) -> None:
+        async def bursts(payload: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
+            for first in (0, 10):
+                for n in range(first, first + 10):
+                    yield b"%d" % n
+                await asyncio.sleep(0.05)
+
+        server.register("bursts", bursts)
+        stream = await client.call(server.address, "bursts", b"")
+        portions: list[list[bytes]] = []
+
+        def take(payloads: Sequence[bytes]) -> int:
+            portions.append(list(payloads))
+            return len(payloads)
+
+        async with asyncio.timeout(PATIENCE_S):
+            await stream.relay(take)
+        assert portions == [[b"%d" % n for n in range(10)], [b"%d" % n for n in range(10, 20)]]
 
     async def test_a_relay_returns_at_the_end_and_iterating_says_how_it_ended(
         self, server: RequestServer, client: RequestClient
@@ -242,8 +260,13 @@ class RequestContract:
         for endpoint, taken in (("echo", [b"x"] * 3), ("fails", [b"one", b"two"])):
             stream = await client.call(server.address, endpoint, b"x")
             got: list[bytes] = []
+
+            def take(payloads: Sequence[bytes], got: list[bytes] = got) -> int:
+                got.extend(payloads)
+                return len(payloads)
+
             async with asyncio.timeout(PATIENCE_S):
-                await stream.relay(lambda payload, got=got: not got.append(payload))  # type: ignore[misc]
+                await stream.relay(take)
                 assert got == taken
                 with pytest.raises(StopAsyncIteration if endpoint == "echo" else Overloaded):
                     await anext(stream)
@@ -255,7 +278,7 @@ class RequestContract:
         stream, other = [await client.call(server.address, "count", b"") for _ in range(2)]
         assert await anext(stream) == b"0"
 
-        def take(payload: bytes) -> bool:
+        def take(payloads: Sequence[bytes]) -> int:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -268,8 +291,13 @@ class RequestContract:
 
     async def test_a_cancelled_relay_takes_no_more(self, server: RequestServer, client: RequestClient) -> None:
         server.register("count", Endless())
-        stream, taken = await client.call(server.address, "count", b""), []
-        relaying = asyncio.create_task(stream.relay(lambda payload: not taken.append(payload)))  # type: ignore[func-returns-value]
+        stream, taken = await client.call(server.address, "count", b""), list[bytes]()
+
+        def take(payloads: Sequence[bytes]) -> int:
+            taken.extend(payloads)
+            return len(payloads)
+
+        relaying = asyncio.create_task(stream.relay(take))
         async with asyncio.timeout(PATIENCE_S):
             while len(taken) < 600:
                 await asyncio.sleep(0)

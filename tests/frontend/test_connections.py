@@ -228,8 +228,9 @@ async def test_pieces_are_written_at_once_until_the_client_falls_behind() -> Non
         await send({"type": "http.response.start", "status": 200, "headers": []})
         write = wire.pieces(b"<", b">")
         while wire.writable():
-            write(b"x" * (written % 5000))
-            written += written % 5000 + 2
+            sizes = [written % 5000, written % 7]
+            write([b"x" * size for size in sizes])
+            written += sum(sizes) + 4
             if written % 64 == 0:
                 await asyncio.sleep(0)  # the transport writes between turns
             assert written < 1 << 28

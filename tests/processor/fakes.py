@@ -101,20 +101,42 @@ class FakeAnswers:
 
     def __init__(self, outputs: AsyncGenerator[GenerateOutput, None]) -> None:
         self._outputs = outputs
-        self._refused: Step | None = None
+        self._refused: list[Step] = []
+        self._relayed = 0
+        self._failure: Exception | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Step:
-        step, self._refused = self._refused, None
-        return compact(await anext(self._outputs)) if step is None else step
+        if self._refused:
+            return self._refused.pop(0)
+        if self._failure is not None:
+            raise self._failure
+        return compact(await anext(self._outputs))
 
-    async def relay(self, take: Callable[[Step], bool]) -> None:
-        async for step in self:
-            if not take(step):
-                self._refused = step
+    async def relay(self, take: Callable[[Sequence[Step]], int]) -> None:
+        """In portions of one, two and three."""
+        while portion := await self._portion(self._relayed % 3 + 1):
+            self._relayed += 1
+            taken = take(portion)
+            if taken < len(portion):
+                self._refused = portion[taken:] + self._refused
                 return
+
+    async def _portion(self, size: int) -> list[Step]:
+        """As many as are there; how the stream ends is left to whoever iterates."""
+        portion: list[Step] = []
+        while len(portion) < size:
+            if self._failure is not None:
+                break
+            try:
+                portion.append(await anext(self))
+            except StopAsyncIteration:
+                break
+            except Exception as failure:
+                self._failure = failure
+        return portion
 
     async def aclose(self) -> None:
         await self._outputs.aclose()

@@ -35,11 +35,11 @@ class ScriptedOutlet:
         self._asked += 1
         return not self._ready or self._ready[self._asked % len(self._ready)]
 
-    def events(self, parts: Sequence[bytes]) -> Callable[[bytes], None]:
-        def write(text: bytes) -> None:
-            assert text, "no event is empty"
-            self.taken += 1
-            self._wire.append(b"data: " + text.join(parts) + b"\n\n")
+    def events(self, parts: Sequence[bytes]) -> Callable[[list[bytes]], None]:
+        def write(texts: list[bytes]) -> None:
+            assert all(texts), "no event is empty"
+            self.taken += len(texts)
+            self._wire += [b"data: " + text.join(parts) + b"\n\n" for text in texts]
 
         return write
 

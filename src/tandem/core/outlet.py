@@ -14,11 +14,11 @@ class Outlet(Protocol):
     def ready(self) -> bool:
         """Whether an event may be written now: the response has begun and its client keeps up."""
 
-    def events(self, parts: Sequence[bytes]) -> Callable[[bytes], None]:
+    def events(self, parts: Sequence[bytes]) -> Callable[[list[bytes]], None]:
         """A writer of events that differ in one text only. Call it while `ready`.
 
         Args:
             parts: the event's JSON, cut at each place where the text stands.
         Returns:
-            Writes one event; takes the text as JSON has it, without quotes.
+            Writes an event for each of some texts, which it takes as JSON has them, without quotes.
         """

@@ -8,6 +8,7 @@ The processor turns text into a `GenerateRequest`, a decode worker answers with 
 broken peer, never a finished answer.
 """
 
+from collections.abc import Iterable
 from typing import Final, Literal, cast
 
 import msgspec
@@ -137,3 +138,13 @@ def compact(output: GenerateOutput) -> Step:
 def expanded(step: Step) -> GenerateOutput:
     """The output that travelled as `step`."""
     return GenerateOutput([step]) if isinstance(step, int) else step
+
+
+def lone_tokens(steps: Iterable[Step]) -> list[int]:
+    """The single tokens that `steps` begin with."""
+    tokens: list[int] = []
+    for step in steps:
+        if not isinstance(step, int):
+            break
+        tokens.append(step)
+    return tokens

@@ -107,16 +107,17 @@ class Wire(RequestResponseCycle):
             and not self.disconnected
         )
 
-    def pieces(self, before: bytes, after: bytes) -> Callable[[bytes], None]:
+    def pieces(self, before: bytes, after: bytes) -> Callable[[list[bytes]], None]:
         """A writer of pieces of the body that differ in their middle only. Call it while `writable`."""
-        fixed, end = len(before) + len(after), after + b"\r\n"
+        fixed, between, end = len(before) + len(after), after + before, after + b"\r\n"
         write, sizes, known = self.transport.write, _SIZES, len(_SIZES)
 
-        def write_piece(middle: bytes) -> None:
+        def write_pieces(middles: list[bytes]) -> None:
+            middle = between.join(middles)
             size = fixed + len(middle)
             write(b"".join((sizes[size] if size < known else b"%x\r\n" % size, before, middle, end)))
 
-        return write_piece
+        return write_pieces
 
 
 class DoorProtocol(HttpToolsProtocol):

@@ -24,13 +24,13 @@ class EventOutlet:
         self._wire = wire
         self.ready = wire.writable
 
-    def events(self, parts: Sequence[bytes]) -> Callable[[bytes], None]:
+    def events(self, parts: Sequence[bytes]) -> Callable[[list[bytes]], None]:
         """See `Outlet.events`."""
         before, *middle, after = parts
         write = self._wire.pieces(b"data: " + before, after + b"\n\n")
         if not middle:
             return write
-        return lambda text: write(text.join((b"", *middle, b"")))
+        return lambda texts: write([text.join((b"", *middle, b"")) for text in texts])
 
 
 class Response:

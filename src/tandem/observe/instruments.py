@@ -74,10 +74,10 @@ class HistogramChild:
         """Samples per bucket, not cumulated; the last is above every bound."""
         self.sum = 0.0
 
-    def observe(self, value: float) -> None:
-        """Add one sample, in the metric's unit."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Add a sample, in the metric's unit, once or several times."""
+        self.counts[bisect_left(self._bounds, value)] += times
+        self.sum += value * times
 
     @property
     def count(self) -> int:

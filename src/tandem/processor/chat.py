@@ -228,7 +228,7 @@ class ChatFold:
 
     def lane(self) -> OpenLane:
         """Where plain text may go while nothing looks into it."""
-        whole = Lane(lambda: True, self._escaped.append)
+        whole = Lane(lambda: True, self._escaped.extend)
         return lambda: whole if self._writer.plain else None
 
     def add(self, piece: Piece) -> None:

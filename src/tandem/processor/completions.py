@@ -85,7 +85,7 @@ class CompletionFold:
 
     def lane(self) -> Lane:
         """Where plain text may go."""
-        return Lane(lambda: True, self._escaped.append)
+        return Lane(lambda: True, self._escaped.extend)
 
     def add(self, part: TextChoice) -> None:
         """Take in what the next piece added."""

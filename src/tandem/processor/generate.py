@@ -8,13 +8,13 @@ tokens so far do. A worker's stream that ends without a finish reason is a lost 
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from tandem.core.cards import InstanceCard
 from tandem.core.openai_in import Origin
-from tandem.core.request import STEP, GenerateOutput, GenerateRequest, Step, expanded
+from tandem.core.request import STEP, GenerateOutput, GenerateRequest, Step, expanded, lone_tokens
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.errors import InstanceLost, Overloaded, ServingError, Unavailable
 from tandem.observe import metrics, stages
@@ -167,24 +167,29 @@ class Generator:
             if sequence.reroutes:
                 self._router.finished(_reroute_id(sequence))
 
-    def _taker(self, sequence: Sequence, lane: Lane) -> Callable[[Step], bool]:
+    def _taker(self, sequence: Sequence, lane: Lane) -> Callable[[Iterable[Step]], int]:
         """Does what `_took` does, for single tokens of plain text that go through a lane."""
-        ready, put, text = lane.ready, lane.put, sequence.text.stepper(lane.passes)
-        clock, observe, sent = self._clock, self._itl.observe, sequence.sent.append
+        ready, put, texts_of = lane.ready, lane.put, sequence.text.stepper(lane.passes)
+        clock, observe = self._clock, self._itl.observe
 
-        def take(step: Step) -> bool:
-            if not isinstance(step, int) or not ready():
-                return False
-            found = text(step)
-            if found is None:
-                return False
-            now = clock()
-            observe(now - sequence.last_at)
-            sequence.last_at = now
-            sent(step)
-            if found:
-                put(found)
-            return True
+        def take(steps: Iterable[Step]) -> int:
+            if not ready():
+                return 0
+            tokens = lone_tokens(steps)
+            texts = texts_of(tokens)
+            count = len(texts)
+            if count:
+                now = clock()
+                observe(now - sequence.last_at)
+                if count > 1:
+                    observe(0.0, count - 1)
+                sequence.last_at = now
+                sequence.sent += tokens[:count]
+                if b"" in texts:
+                    texts = [text for text in texts if text]
+                if texts:
+                    put(texts)
+            return count
 
         return take
 

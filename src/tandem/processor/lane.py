@@ -28,9 +28,9 @@ class Lane:
     """Where plain text may go at once."""
 
     ready: Callable[[], bool]
-    """Whether `put` would take a text now."""
-    put: Callable[[bytes], None]
-    """Takes a text that is not empty, escaped as in JSON."""
+    """Whether `put` would take texts now."""
+    put: Callable[[list[bytes]], None]
+    """Takes texts that are not empty, escaped as in JSON: one of each token."""
     passes: Callable[[str], bool] | None = None
     """Whether a text needs no looking into; None: none does."""
 

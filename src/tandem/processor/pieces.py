@@ -61,30 +61,36 @@ class SequenceText:
         self._min_tokens = min_tokens
         self._tells_all = tells_all
 
-    def stepper(self, passes: Callable[[str], bool] | None = None) -> Callable[[int], bytes | None]:
-        """A function that takes in a single token and gives its text, escaped as in JSON; perhaps none yet.
+    def stepper(self, passes: Callable[[str], bool] | None = None) -> Callable[[list[int]], list[bytes]]:
+        """A function that takes in single tokens and gives the text of each, escaped as in JSON; empty: none yet.
 
-        It gives None, and has taken in nothing, for a token that `feed` must see: stop strings might begin there, or
+        It stops before a token that `feed` must see, and gives that many texts: stop strings might begin there, or
         `passes` says that its text must be looked into.
         """
         detokenizer, stops = self._detokenizer, self._stops
         bytewise = detokenizer if isinstance(detokenizer, ByteDetokenizer) else None
 
-        def watched(token_id: int) -> bytes | None:
-            if bytewise is None or bytewise.waiting:
-                return None
-            text = bytewise.texts[token_id]
-            if text is None or (stops is not None and not stops.passes(text)):
-                return None
-            if passes is not None and not passes(unescaped([text])):
-                return None
-            self.output_tokens += 1
-            return text
+        def watched(token_ids: list[int]) -> list[bytes]:
+            texts: list[bytes] = []
+            for token_id in token_ids:
+                text = None if bytewise is None or bytewise.waiting else bytewise.texts[token_id]
+                if text is None or (stops is not None and not stops.passes(text)):
+                    break
+                if passes is not None and not passes(unescaped([text])):
+                    break
+                texts.append(text)
+            self.output_tokens += len(texts)
+            return texts
 
-        def free(token_id: int) -> bytes | None:
-            text = None if bytewise is None or bytewise.waiting else bytewise.texts[token_id]
-            self.output_tokens += 1
-            return escaped(detokenizer.feed((token_id,))) if text is None else text
+        def free(token_ids: list[int]) -> list[bytes]:
+            self.output_tokens += len(token_ids)
+            if bytewise is None:
+                return [escaped(detokenizer.feed((token_id,))) for token_id in token_ids]
+            texts: list[bytes] = []
+            for token_id in token_ids:
+                text = None if bytewise.waiting else bytewise.texts[token_id]
+                texts.append(escaped(bytewise.feed((token_id,))) if text is None else text)
+            return texts
 
         return free if stops is None and passes is None else watched
 

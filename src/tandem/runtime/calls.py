@@ -1,6 +1,6 @@
 """Typed calls and handlers: MessagePack of the given types over the request plane's bytes."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Generic, Self, TypeVar
 
@@ -102,12 +102,12 @@ class TypedAnswers(Generic[Resp]):
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._undecodable(error) from None
 
-    async def relay(self, take: Callable[[Resp], bool]) -> None:
+    async def relay(self, take: Callable[[Sequence[Resp]], int]) -> None:
         """See `ports.Answers.relay`."""
         decode = self._decode
         try:
             stream = self._stream or await self._open()
-            await stream.relay(lambda payload: take(decode(payload)))
+            await stream.relay(lambda payloads: take([decode(payload) for payload in payloads]))
         except InstanceLost:
             self._lost()
             raise

@@ -57,11 +57,11 @@ class Answers(Protocol[Answer]):
 
     async def __anext__(self) -> Answer: ...
 
-    async def relay(self, take: Callable[[Answer], bool]) -> None:
-        """Give answers to `take` as they arrive, without waking the reader for each.
+    async def relay(self, take: Callable[[Sequence[Answer]], int]) -> None:
+        """Give answers to `take` as they arrive, all at once that have come, without waking the reader.
 
-        Returns when `take` refuses one (that is the next answer) or when no more will come. `take` runs where bytes
-        arrive and must not block; what it raises is raised here. Raises as reading does.
+        `take` says how many it took. Returns when it refuses one (that is the next answer) or when no more will come.
+        `take` runs where bytes arrive and must not block; what it raises is raised here. Raises as reading does.
         """
 
     async def aclose(self) -> None: ...

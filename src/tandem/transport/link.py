@@ -73,6 +73,9 @@ class Link(asyncio.Protocol, ABC):
     def on_rejected(self, reason: str) -> None:
         """Called once, before `on_lost`, when the peer sent what is not ours."""
 
+    def on_read(self) -> None:
+        """Every frame of what was just read has been handled."""
+
     def on_never_greeted(self) -> None:
         """The connection is about to be closed and no hello has come on it."""
 
@@ -168,6 +171,7 @@ class Link(asyncio.Protocol, ABC):
         except NotOurs as error:
             self.on_rejected(str(error))
             self.close(str(error))
+        self.on_read()
 
     def pause_writing(self) -> None:
         self._drained.clear()

@@ -212,12 +212,12 @@ class CallStream(Protocol):
         stopped answering heartbeats; `DeadlineExceeded` when the call's deadline passed.
         """
 
-    async def relay(self, take: Callable[[bytes], bool]) -> None:
-        """Give payloads to `take` as they arrive, in order, without waking the reader for each.
+    async def relay(self, take: Callable[[Sequence[bytes]], int]) -> None:
+        """Give payloads to `take` as they arrive, in order, all at once that have come, without waking the reader.
 
-        Returns when `take` refuses one (False: that payload is the next that iterating yields) or when no more will
-        come (iterating says how it ended). `take` runs where bytes arrive: it must not block. What it raises is
-        raised here, and its payload counts as refused. Payloads taken count as read: the window stays bounded.
+        `take` says how many it took. Returns when it refuses one (that payload is the next that iterating yields) or
+        when no more will come (iterating says how it ended). `take` runs where bytes arrive: it must not block. What
+        it raises is raised here, and its payloads count as refused. Those taken count as read: the window is bounded.
         """
 
     async def aclose(self) -> None:

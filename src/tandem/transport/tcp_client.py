@@ -1,14 +1,15 @@
 """The calling end of the request plane: one connection per address, many streams on it.
 
-Payloads that arrive are put into their stream's queue; a reader is woken once per arrival, not once per
-payload, and one that relays not even then. What was taken is credited back to the handler in half windows.
+Payloads that arrive are put into their stream's queue, and all that came in one read are handed over together: a
+reader is woken once for them, and one that relays not at all. What was taken is credited back to the handler in
+half windows.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from tandem.errors import BodyTooLarge, DeadlineExceeded, InstanceLost, ProtocolMismatch, ServingError, error_from_wire
@@ -31,7 +32,7 @@ class TcpCallStream:
         self._queue: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._end: BaseException | None = None
-        self._take: Callable[[bytes], bool] | None = None
+        self._take: Callable[[Sequence[bytes]], int] | None = None
         self._taken = 0
         self._taken_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -48,16 +49,13 @@ class TcpCallStream:
                 raise self._end
             await self._woken()
         payload = queue.popleft()
-        self._took(len(payload))
+        self._took(1, len(payload))
         return payload
 
-    async def relay(self, take: Callable[[bytes], bool]) -> None:
+    async def relay(self, take: Callable[[Sequence[bytes]], int]) -> None:
         """See `ports.CallStream.relay`."""
-        queue = self._queue
-        while queue:
-            if not take(queue[0]):
-                return
-            self._took(len(queue.popleft()))
+        if self._queue and not self._taken_by(take):
+            return
         if self._end is None:
             self._take = take
             try:
@@ -74,9 +72,9 @@ class TcpCallStream:
         finally:
             self._waiter = None
 
-    def _took(self, size: int) -> None:
-        """A payload was taken: give credit when half a window is."""
-        self._taken += 1
+    def _took(self, count: int, size: int) -> None:
+        """Payloads were taken: give credit when half a window is."""
+        self._taken += count
         self._taken_bytes += size
         settings = self._link.settings
         if self._taken * 2 >= settings.window_items or self._taken_bytes * 2 >= settings.window_bytes:
@@ -91,22 +89,37 @@ class TcpCallStream:
             self._link.send(Cancel(self._stream))
             self.end(StopAsyncIteration())
 
-    def feed(self, payload: bytes) -> None:
-        """A payload has arrived."""
-        take = self._take
-        if take is not None:
+    def feed(self, payload: bytes) -> bool:
+        """A payload has arrived; `arrived` follows when all that came with it has. True for the first of those."""
+        first = not self._queue
+        self._queue.append(payload)
+        return first
+
+    def arrived(self) -> None:
+        """Hand over what was fed."""
+        if self._take is not None:
             try:
-                taken = take(payload)
+                if self._taken_by(self._take):
+                    return
             except Exception as error:  # the reader's own, so the reader gets it
-                self._take, taken = None, False
                 if self._waiter is not None and not self._waiter.done():
                     self._waiter.set_exception(error)
-            if taken:
-                self._took(len(payload))
-                return
             self._take = None
-        self._queue.append(payload)
         self._wake()
+
+    def _taken_by(self, take: Callable[[Sequence[bytes]], int]) -> bool:
+        """Whether `take` takes everything that waits."""
+        queue = self._queue
+        payloads = list(queue)
+        taken = take(payloads)
+        if taken == len(payloads):
+            queue.clear()
+        else:
+            for _ in range(taken):
+                queue.popleft()
+        if taken:
+            self._took(taken, sum(map(len, payloads[:taken])))
+        return not queue
 
     def end(self, how: BaseException) -> None:
         """No more will come; `how` is raised once what has arrived is read."""
@@ -139,6 +152,7 @@ class _ClientLink(Link):
         self.greeted: asyncio.Future[Hello] = self.loop.create_future()
         self.gone = asyncio.Event()
         self._last_stream = 0
+        self._fed: list[TcpCallStream] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -175,8 +189,8 @@ class _ClientLink(Link):
             streams = self.streams
             for number, payload in zip(frame.streams, frame.payloads, strict=False):
                 # A stream that is not there was cancelled by us; what was under way is dropped.
-                if (stream := streams.get(number)) is not None:
-                    stream.feed(payload)
+                if (stream := streams.get(number)) is not None and stream.feed(payload):
+                    self._fed.append(stream)
         elif isinstance(frame, End):
             if stream := self.streams.get(frame.stream):
                 stream.end(StopAsyncIteration())
@@ -188,6 +202,11 @@ class _ClientLink(Link):
                 stream.end(error)
         else:
             raise NotOurs(f"{kind.__name__} frame from a listener")
+
+    def on_read(self) -> None:
+        fed, self._fed = self._fed, []
+        for stream in fed:
+            stream.arrived()
 
     def on_rejected(self, reason: str) -> None:
         log.warning("requests.rejected address=%s reason=%r", self.address, reason)

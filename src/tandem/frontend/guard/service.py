@@ -217,12 +217,12 @@ class _CountedOutlet:
     def ready(self) -> bool:
         return self._outlet.ready()
 
-    def events(self, parts: Sequence[bytes]) -> Callable[[bytes], None]:
+    def events(self, parts: Sequence[bytes]) -> Callable[[list[bytes]], None]:
         write, ticket = self._outlet.events(parts), self._ticket
 
-        def counted(text: bytes) -> None:
-            ticket.replies += 1
-            write(text)
+        def counted(texts: list[bytes]) -> None:
+            ticket.replies += len(texts)
+            write(texts)
 
         return counted
 
