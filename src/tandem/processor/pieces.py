@@ -1,6 +1,7 @@
 """A worker's outputs to pieces of text: detokenizing and stop strings of one sequence."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
 
@@ -84,13 +85,11 @@ class SequenceText:
 
         def free(token_ids: list[int]) -> list[bytes]:
             self.output_tokens += len(token_ids)
-            if bytewise is None:
-                return [escaped(detokenizer.feed((token_id,))) for token_id in token_ids]
-            texts: list[bytes] = []
-            for token_id in token_ids:
-                text = None if bytewise.waiting else bytewise.texts[token_id]
-                texts.append(escaped(bytewise.feed((token_id,))) if text is None else text)
-            return texts
+            if bytewise is not None and not bytewise.waiting:
+                texts = [bytewise.texts[token_id] for token_id in token_ids]
+                if None not in texts:
+                    return cast(list[bytes], texts)
+            return [escaped(detokenizer.feed((token_id,))) for token_id in token_ids]
 
         return free if stops is None and passes is None else watched
 

@@ -24,12 +24,23 @@ log = logging.getLogger(__name__)
 class TcpCallStream:
     """The answer to one call. Implements `ports.CallStream`; one reader at a time."""
 
-    __slots__ = ("_bytes", "_end", "_link", "_queue", "_stream", "_take", "_taken", "_taken_bytes", "_timer", "_waiter")
+    __slots__ = (
+        "_end",
+        "_link",
+        "_stream",
+        "_take",
+        "_taken",
+        "_taken_bytes",
+        "_timer",
+        "_waiter",
+        "queue",
+    )
 
     def __init__(self, link: "_ClientLink", stream: int, deadline: float | None) -> None:
         self._link = link
         self._stream = stream
-        self._queue: deque[bytes] = deque()
+        self.queue: deque[bytes] = deque()
+        """Payloads that have come and that nobody has read."""
         self._waiter: asyncio.Future[None] | None = None
         self._end: BaseException | None = None
         self._take: Callable[[Sequence[bytes]], int] | None = None
@@ -43,7 +54,7 @@ class TcpCallStream:
         return self
 
     async def __anext__(self) -> bytes:
-        queue = self._queue
+        queue = self.queue
         while not queue:
             if self._end is not None:
                 raise self._end
@@ -54,7 +65,7 @@ class TcpCallStream:
 
     async def relay(self, take: Callable[[Sequence[bytes]], int]) -> None:
         """See `ports.CallStream.relay`."""
-        if self._queue and not self._taken_by(take):
+        if self.queue and not self._taken_by(take):
             return
         if self._end is None:
             self._take = take
@@ -84,19 +95,13 @@ class TcpCallStream:
 
     async def aclose(self) -> None:
         """Cancel the call if it still runs. Safe to repeat."""
-        self._queue.clear()
+        self.queue.clear()
         if self._end is None:
             self._link.send(Cancel(self._stream))
             self.end(StopAsyncIteration())
 
-    def feed(self, payload: bytes) -> bool:
-        """A payload has arrived; `arrived` follows when all that came with it has. True for the first of those."""
-        first = not self._queue
-        self._queue.append(payload)
-        return first
-
     def arrived(self) -> None:
-        """Hand over what was fed."""
+        """Hand over what has come into the queue with one read."""
         if self._take is not None:
             try:
                 if self._taken_by(self._take):
@@ -109,7 +114,7 @@ class TcpCallStream:
 
     def _taken_by(self, take: Callable[[Sequence[bytes]], int]) -> bool:
         """Whether `take` takes everything that waits."""
-        queue = self._queue
+        queue = self.queue
         payloads = list(queue)
         taken = take(payloads)
         if taken == len(payloads):
@@ -189,8 +194,10 @@ class _ClientLink(Link):
             streams = self.streams
             for number, payload in zip(frame.streams, frame.payloads, strict=False):
                 # A stream that is not there was cancelled by us; what was under way is dropped.
-                if (stream := streams.get(number)) is not None and stream.feed(payload):
-                    self._fed.append(stream)
+                if (stream := streams.get(number)) is not None:
+                    if not stream.queue:
+                        self._fed.append(stream)
+                    stream.queue.append(payload)
         elif isinstance(frame, End):
             if stream := self.streams.get(frame.stream):
                 stream.end(StopAsyncIteration())
