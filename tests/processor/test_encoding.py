@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tandem.processor.encoding import WordEncoder, ascii_pattern, word_encoder
+from tandem.processor.encoding import WordEncoder, word_encoder
 from tandem.processor.model import TextModel
+from tandem.processor.patterns import ascii_pattern, parts_at_spaces
 
 QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -145,14 +146,44 @@ def test_patterns_that_mean_something_else_here_are_not_translated(pattern: str)
     assert ascii_pattern(pattern) is None
 
 
+@pytest.mark.parametrize("family", sorted(PATTERNS))
+def test_the_families_of_patterns_part_at_spaces(family: str) -> None:
+    encoder = ENCODERS[family]
+    assert encoder is not None
+    assert encoder._spaced is not None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"[a-z]+ [a-z]+", r"[^\n]+", r"a\s", r"[a-z]+(?= )|\s", r"[a-z](?!\S)", r"(?:a| b)(?:c| d)", r"[^x]*", r"[^x]{2}"],
+)
+def test_a_pattern_whose_words_hold_spaces_or_look_at_them_does_not(pattern: str) -> None:
+    assert not parts_at_spaces(pattern)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(PATTERNS)),
+    st.lists(
+        st.sampled_from(["", "don't", "'s", "A1", "x\ny", "\n", "!?", "a\t", "9", "(b)", "\x1f", "/c\r\n"]), max_size=9
+    ),
+)
+def test_cutting_at_spaces_changes_no_token(family: str, parts: list[str]) -> None:
+    encoder, text = ENCODERS[family], " ".join(parts)
+    assert encoder is not None
+    assert encoder.encode(text) == FAMILIES[family].encode(text, add_special_tokens=False).ids
+
+
 def test_words_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tandem.processor.encoding._WORDS", 100)
     encoder = encoder_of(FAMILIES["qwen2"])
     assert encoder is not None
     for number in range(50):
         encoder.encode(f"a{'b' * number} c{'d' * number} {'e' * 1000}")
-    assert len(encoder._table) <= 110
-    assert all(len(word) <= 64 for word in encoder._table)
+    for table in (encoder._table, encoder._spaced):
+        assert table is not None
+        assert 0 < len(table) <= 110
+        assert all(len(word) <= 64 for word in table)
 
 
 def test_a_text_that_was_seen_is_encoded_alike_and_texts_without_end_do_not_fill_the_memory(

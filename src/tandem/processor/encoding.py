@@ -11,30 +11,25 @@ tests/processor/test_encoding.py compares with the tokenizer itself.
 
 import logging
 import re
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final
 
 import msgspec
 from tokenizers import Tokenizer
 
+from tandem.processor.patterns import ascii_pattern, parts_at_spaces
+
 _log = logging.getLogger(__name__)
 
 _WORDS: Final = 65_536
-"""Words that are kept; then the table begins anew. About 15 MB."""
+"""Words that are kept in each table; then it begins anew. About 15 MB."""
 _LONGEST: Final = 64
 """Characters of a word that is kept."""
 _TEXT_CHARS: Final = 4_000_000
 """Characters of whole texts that are kept; then they are forgotten. About 20 MB with their tokens."""
 _GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What `ByteLevel` cuts by when it is told to cut."""
-_ASCII: Final = {
-    "L": "A-Za-z", "Lu": "A-Z", "Ll": "a-z", "Lt": "", "Lm": "", "Lo": "",
-    "M": "", "Mn": "", "Mc": "", "Me": "", "N": "0-9", "Nd": "0-9", "Nl": "", "No": "",
-    "P": r"!-#%-*,-/:;?@\[-\]_{}", "S": r"$+<->\^`|~", "Z": " ", "Zs": " ", "Han": "",
-}  # fmt: skip
-"""What a property of Unicode means among ASCII characters, as the inside of a character class."""
-_TOKEN: Final = re.compile(r"\\p\{\^?(\w+)\}|\\[\s\S]|\[\^?|\]|\(\?[a-zA-Z]+:|\(\?[=!:]|\(\?|[\s\S]")
-_ESCAPES: Final = frozenset("srntfSd" + "\\.[](){}|*+?-/^$'\"!#&,:;<=>@_`~% ")
 _SAMPLE: Final = (
     "Hello, world!  It's 2024-05-17;\tI'd  say\n\n\r\n \n  \"naïve\" x=1_000; {a: [b, c]}<|x|> don't THEY'LL  go?\n"
     "def f(self, *args):\n    return {k: v for k, v in args}  # 100%\n\n\n   \t end   "
@@ -68,6 +63,7 @@ class WordEncoder:
     def __init__(self, tokenizer: Tokenizer, pattern: re.Pattern[str], added: dict[str, int]) -> None:
         self._words = pattern.findall
         self._table = _Table(tokenizer)
+        self._spaced = _Spaced(self._tokens) if parts_at_spaces(pattern.pattern) else None
         self._texts: dict[str, list[int]] = {}
         """Texts between special tokens, and their tokens."""
         self._kept_chars = 0
@@ -92,16 +88,61 @@ class WordEncoder:
         return ids
 
     def _encoded(self, part: str) -> list[int] | None:
-        words = self._words(part)
-        if len("".join(words)) != len(part):  # what lies between words would be words too
+        found = None if self._spaced is None else self._spaced.encode(part)
+        if found is None and (found := self._tokens(part)) is None:
             return None
         if self._kept_chars > _TEXT_CHARS:
             self._texts.clear()
             self._kept_chars = 0
-        found = list(chain.from_iterable(map(self._table.__getitem__, words)))
         if len(part) * 16 <= _TEXT_CHARS:
             self._texts[part] = found
             self._kept_chars += len(part)
+        return found
+
+    def _tokens(self, part: str) -> list[int] | None:
+        words = self._words(part)
+        if len("".join(words)) != len(part):  # what lies between words would be words too
+            return None
+        return list(chain.from_iterable(map(self._table.__getitem__, words)))
+
+
+class _Spaced(dict[str, list[int]]):
+    """What stands between two spaces → the tokens of it and the space before it, filled as texts come.
+
+    Splitting at spaces takes a fraction of finding words. See `patterns.parts_at_spaces`.
+
+    Args:
+        tokens: of any text.
+    """
+
+    def __init__(self, tokens: Callable[[str], list[int] | None]) -> None:
+        super().__init__()
+        self._tokens = tokens
+
+    def encode(self, text: str) -> list[int] | None:
+        """The tokens; None for a text with other whitespace around a space."""
+        begin, *others = text.split(" ")
+        if begin and others and begin[-1].isspace():
+            return None
+        if len(self) > _WORDS:
+            self.clear()
+        try:
+            tail = list(chain.from_iterable(map(self.__getitem__, others)))
+        except KeyError:
+            return None
+        if not begin:
+            return tail
+        head = self._tokens(begin)
+        return None if head is None else head + tail
+
+    def __missing__(self, part: str) -> list[int]:
+        if not part or part[0].isspace() or part[-1].isspace():
+            raise KeyError
+        found = self._tokens(" " + part)
+        if found is None:
+            raise KeyError
+        if len(part) < _LONGEST:
+            self[part] = found
         return found
 
 
@@ -166,48 +207,6 @@ def _pattern_of(form: _File) -> re.Pattern[str] | None:
             return None
     translated = ascii_pattern(source)
     return None if translated is None else re.compile(translated, re.ASCII)
-
-
-def ascii_pattern(source: str) -> str | None:
-    """An Oniguruma pattern as Python reads it, for ASCII text; None where the two might not mean the same."""
-    if re.search(r"\{[\d,]+\}\+", source):
-        return None  # possessive here, repeated there
-    out: list[str] = []
-    inside: list[str] | None = None
-    """The character class that is open: how it begins, then what is in it."""
-    for found in _TOKEN.finditer(source):
-        part = found[0]
-        if found[1] is not None:
-            content = _ASCII.get(found[1])
-            if content is None or "^" in part:
-                return None
-            if inside is not None:
-                inside.append(content)
-            else:
-                out.append(f"[{content}]" if content else "(?!)")
-        elif part.startswith("\\") and part[1:] not in _ESCAPES:
-            return None
-        elif inside is not None:
-            if part == "]" and len(inside) > 1:
-                content = "".join(inside[1:])
-                negated = inside[0] == "[^"
-                out.append(f"{inside[0]}{content}]" if content else r"[\s\S]" if negated else "(?!)")
-                inside = None
-            elif part.startswith("[") or part == "]" or (part == "&" and inside[-1] == "&"):
-                return None  # classes in classes, and their intersections
-            else:
-                inside.append(part)
-        elif part in ("[", "[^"):
-            inside = [part]
-        elif part in ("^", "$", "(", "(?") or (part.startswith("(?") and part not in ("(?:", "(?=", "(?!", "(?i:")):
-            return None  # anchors mean lines there; groups would change what is found here
-        else:
-            out.append(part)
-    translated = "".join(out).replace("(?!)|", "")
-    try:
-        return None if inside is not None or re.compile(translated, re.ASCII).groups else translated
-    except re.error:
-        return None
 
 
 def _spelling() -> dict[str, str]:
