@@ -7,8 +7,8 @@ import yaml
 from tests.kube.cluster import Cluster, until
 from tests.operator.builders import DEPLOYMENT, LWS, pod, role
 
+from tandem.core.paths import at
 from tandem.operator.api import url_of
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 GUIDE = Path(__file__).parents[2] / "deploy" / "guide"

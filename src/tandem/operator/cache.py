@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from tandem.core.paths import at
 from tandem.operator import labels
-from tandem.operator.seen import Key, at
+from tandem.operator.seen import Key
 from tandem.operator.types import Raw
 
 GroupKey = tuple[str, str]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.adapters import KIND as ADAPTER
 from tandem.operator.adapters import adapter, enabled
@@ -33,7 +34,7 @@ from tandem.operator.rollout import (
     skew_partitions,
     unavailable_limits,
 )
-from tandem.operator.seen import Key, Seen, at, ownership
+from tandem.operator.seen import Key, Seen, ownership
 from tandem.operator.services import config_map, service
 from tandem.operator.status import RoleView
 from tandem.operator.types import Group, Raw

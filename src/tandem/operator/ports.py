@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.labels import PORT_ALLOCATOR, PORTS
 from tandem.operator.roles import RolePlan
-from tandem.operator.seen import at
 from tandem.operator.types import Raw, Spec
 
 FIRST: Final = 30000

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.adapters import KIND as ADAPTER
 from tandem.operator.adapters import Overridden, adapter_status, enabled, with_adapters
@@ -28,7 +29,7 @@ from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, parse_group, shell_of, status_object
 from tandem.operator.ports import read
 from tandem.operator.restarts import trigger
-from tandem.operator.seen import Key, Seen, ServerFacts, at
+from tandem.operator.seen import Key, Seen, ServerFacts
 from tandem.operator.status import RoleView, group_status, invalid_status, refreshed
 from tandem.operator.types import Group, GroupStatus, Raw
 from tandem.operator.workloads import name_of

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tandem.core.paths import at
 from tandem.operator.amounts import resolve
-from tandem.operator.seen import at
 from tandem.operator.types import Coordination, Raw, Role, RollingUpdate
 
 

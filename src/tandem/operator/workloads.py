@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.compare import digest
 from tandem.operator.naming import workload_name
 from tandem.operator.roles import API_VERSIONS, RolePlan
 from tandem.operator.rollout import Pace, rolling_update
-from tandem.operator.seen import ServerFacts, at
+from tandem.operator.seen import ServerFacts
 from tandem.operator.types import Group, Raw, Role
 
 MINOR_WITH_MIN_READY_SECONDS = 22

@@ -27,8 +27,8 @@ from tests.kube.box.inside import (
 from tests.kube.box.node import address_of
 from tests.kube.cluster import Cluster, until
 
+from tandem.core.paths import at
 from tandem.operator.api import url_of
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 GROUP = "dynamo-pd"

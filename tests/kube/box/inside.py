@@ -18,9 +18,9 @@ from tests.kube.cluster import Cluster
 from tests.kube.conftest import install
 from tests.kube.server import control_plane
 
+from tandem.core.paths import at
 from tandem.operator.access import find_access
 from tandem.operator.api import APPLY, Api, url_of
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 ROOT = Path(__file__).parents[3]
