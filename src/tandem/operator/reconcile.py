@@ -27,7 +27,7 @@ from tandem.operator.faults import InvalidGroup
 from tandem.operator.kinds import ProfileSpec
 from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, parse_group, shell_of, status_object
-from tandem.operator.ports import read
+from tandem.operator.ports import asks_for_ports, read
 from tandem.operator.restarts import trigger
 from tandem.operator.seen import Key, Seen, ServerFacts
 from tandem.operator.status import RoleView, group_status, invalid_status, refreshed
@@ -92,8 +92,7 @@ class GroupReconciler:
             await self._tell(item, group, status)
             group = msgspec.structs.replace(group, status=status)
             item = self._cache.get(KIND, *key) or item
-        plan = plan_children(group, seen)
-        self._remember_ports(key, plan)
+        plan = self._decide(key, group, seen)
         if plan.faults:
             await self._tell(item, group, invalid_status(group, plan.faults, self._now()))
             return Outcome()
@@ -105,7 +104,7 @@ class GroupReconciler:
             if strangers:
                 seen = replace(seen, objects={**seen.objects, **strangers})
                 group, overridden = with_adapters(group, seen)
-                plan = plan_children(group, seen)
+                plan = self._decide(key, group, seen)
         errors = await self._write(plan, seen)
         errors |= await self._scale(group, overridden)
         views = [self._fresh(group, view, errors) for view in plan.views]
@@ -128,23 +127,25 @@ class GroupReconciler:
         found = self._cache.of_group(key)
         pods = [item for (kind, _), item in found.items() if kind == "Pod"]
         children = {where: item for where, item in found.items() if where[0] not in ("Pod", KIND)}
-        taken = (
-            self._ports_taken(key) if labels.PORT_ALLOCATOR in repr(self._cache.get(KIND, *key)) else frozenset[int]()
-        )
-        return Seen(objects=children, pods=pods, profiles=self._profiles(), facts=self._facts(), ports_taken=taken)
+        return Seen(objects=children, pods=pods, profiles=self._profiles(), facts=self._facts())
+
+    def _decide(self, key: GroupKey, group: Group, seen: Seen) -> Plan:
+        """Plan, and note which ports that gives. Nothing is awaited in between, or two groups could get the same."""
+        if asks_for_ports(group.spec):
+            seen = replace(seen, ports_taken=self._ports_taken(key))
+        plan = plan_children(group, seen)
+        found = {number for wish in plan.apply if wish["kind"] == "ConfigMap" for number in read(wish).values()}
+        if found:
+            self._ports[key] = frozenset(found)
+        else:
+            self._ports.pop(key, None)
+        return plan
 
     def _ports_taken(self, key: GroupKey) -> frozenset[int]:
         """What other groups have, by the cache or by what was decided a moment ago."""
         kept = [read(item).values() for item in self._cache.of_kind("ConfigMap") if group_of(item) != key]
         given = [ports for other, ports in self._ports.items() if other != key]
         return frozenset().union(*kept, *given)
-
-    def _remember_ports(self, key: GroupKey, plan: Plan) -> None:
-        found = {number for wish in plan.apply if wish["kind"] == "ConfigMap" for number in read(wish).values()}
-        if found:
-            self._ports[key] = frozenset(found)
-        else:
-            self._ports.pop(key, None)
 
     def _profiles(self) -> dict[str, ProfileSpec]:
         found: dict[str, ProfileSpec] = {}
