@@ -12,7 +12,8 @@ from tests.contracts.store_contract import Backend, StoreContract, StoreOutageCo
 from tests.contracts.work_queue_contract import WorkQueueContract
 from tests.servers import free_port
 
-from tandem.errors import Unavailable
+from tandem.errors import ProtocolMismatch, Unavailable
+from tandem.transport import embedded_wire as wire
 from tandem.transport.embedded import EmbeddedBus, EmbeddedHub, EmbeddedStore
 from tandem.transport.embedded_host import HubServer
 from tandem.transport.embedded_remote import HubConnection, RemoteStore
@@ -263,3 +264,32 @@ async def test_a_second_host_on_the_same_path_is_refused(path: Path, backend: Hu
     await store.put("/a", b"the first one still serves")
     assert await store.get("/a") == b"the first one still serves"
     await store.aclose()
+
+
+QUEUE = ("prefill", 5.0)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        wire.Grant(1e12),
+        wire.Grant(0),
+        wire.Grant(float("nan")),
+        wire.Subscribe("a", 10**9),
+        wire.Subscribe("a", -1),
+        wire.Take(*QUEUE, ["lane"], float("inf")),
+        wire.Take(*QUEUE, ["lane"], float("nan")),
+        wire.Take("prefill", 1e9, ["lane"], 1.0),
+        wire.Nak(*QUEUE, 1, 1, 1e9),
+    ],
+    ids=repr,
+)
+async def test_a_peer_cannot_make_a_host_keep_something_for_ever(
+    request_: wire.Request, path: Path, backend: HubBackend
+) -> None:
+    await backend.start()
+    connection = HubConnection(path)
+    with pytest.raises(ProtocolMismatch, match="does not decode: Expected"):
+        await connection.ask(request_, int)
+    assert await connection.ask(wire.Grant(3600.0), int) > 0
+    await connection.aclose()

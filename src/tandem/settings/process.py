@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tandem.core.bounds import MAX_WAIT_S
 from tandem.core.userinfo import shown
 from tandem.settings.fields import setting
 
@@ -131,6 +132,6 @@ class PlaneSettings:
         for url in self.etcd_endpoints:
             if not url or url.count("://") > 1:
                 faults.append(f"ETCD_ENDPOINTS holds {shown(url)!r}, which is no URL")
-        if self.lease_ttl_s <= 0:
-            faults.append("lease-ttl-s must be positive")
+        if not 0 < self.lease_ttl_s <= MAX_WAIT_S:
+            faults.append(f"lease-ttl-s must be over 0 and at most {MAX_WAIT_S:g}, not {self.lease_ttl_s:g}")
         return faults

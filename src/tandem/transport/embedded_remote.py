@@ -13,6 +13,7 @@ import msgspec
 from tandem.errors import DeadlineExceeded, ServingError, Unavailable
 from tandem.transport import embedded_wire as wire
 from tandem.transport.lease import KeptLease, noting_loss
+from tandem.transport.outage_log import OutageLog
 from tandem.transport.ports import Lease, StoreEvent
 from tandem.transport.settings import RequestPlaneSettings
 from tandem.transport.tcp import TcpRequestClient
@@ -140,15 +141,17 @@ class RemoteStore:
 
     async def _events(self, prefix: str) -> AsyncGenerator[StoreEvent, None]:
         told, pause_s = False, _RETRY_S
+        outage = OutageLog(log, "hub.watch", f"prefix={prefix}")
         while not self._closed:
             changes = self._connection.stream(wire.Watch(prefix))
             try:
                 async for payload in changes:
                     kind, key, value = _change_decoder.decode(payload)
                     told, pause_s = False, _RETRY_S
+                    outage.works()
                     yield StoreEvent(kind, key, value)
             except ServingError as error:
-                log.info("hub.watch_broken prefix=%s reason=%r", prefix, error.message)
+                outage.broken(error.message)
             finally:
                 await changes.aclose()
             if not told and not self._closed:
