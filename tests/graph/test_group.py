@@ -69,6 +69,11 @@ def test_a_hub_elsewhere_is_the_store_or_stands_beside_etcd() -> None:
     assert store_host(both) == "etcd"
     near = PlaneSettings(hub_socket="/run/tandem/dynamo.sock")
     assert (store_host(near), runtime_planes(near, drain_timeout_s=1).hub) == (None, Path("/run/tandem/dynamo.sock"))
+    held = PlaneSettings(hub_socket="a-0.s-a:9345", group_token="word")
+    assert runtime_planes(held, drain_timeout_s=1).hub_token == "word"
+    own = PlaneSettings(hub_socket="/run/tandem/dynamo.sock", group_token="word")
+    assert runtime_planes(own, drain_timeout_s=1).hub_token is None, "a private socket wants none"
+    assert "word" not in repr(runtime_planes(held, drain_timeout_s=1))
     assert "reaches its group only" in (mixed_notice(both, reach="its group") or "")
 
 

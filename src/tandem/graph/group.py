@@ -77,9 +77,10 @@ def meeting_place(document: Any, pod: str) -> MeetingPlace | NoPlaceYet | None:
 class GroupSeat:
     """Our place at the group's hub: its host, or one of those who join it."""
 
-    def __init__(self, place: MeetingPlace, port: int) -> None:
+    def __init__(self, place: MeetingPlace, port: int, token: str | None = None) -> None:
         self.address = format_address(place.host, port)
         self._host, self._ours, self._port = place.host, place.ours, port
+        self._token = token
         self._server: HubServer | None = None
         self._waiting: asyncio.Task[None] | None = None
 
@@ -103,7 +104,7 @@ class GroupSeat:
 
     async def _try(self) -> bool:
         everywhere = "::" if ":" in await source_address(self._host) else "0.0.0.0"
-        server = HubServer(EmbeddedHub(), format_address(everywhere, self._port))
+        server = HubServer(EmbeddedHub(), format_address(everywhere, self._port), token=self._token)
         try:
             await server.start()
         except Unavailable as error:

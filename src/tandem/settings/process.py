@@ -117,6 +117,10 @@ class PlaneSettings:
     group_port: int = setting(9345, env="TANDEM_GROUP_PORT")
     """Port of the embedded planes in the pod of the group that hosts them. The guide's pod declares 9345."""
 
+    group_token: str | None = setting(None, env="TANDEM_GROUP_TOKEN", secret=True)
+    """What the pod that hosts the group's planes wants of those who join it. The operator gives it to pods, from a
+    Secret of their group. Unset: whoever reaches the port is let in."""
+
     advertise_host: str | None = setting(None, env="TANDEM_ADVERTISE_HOST")
     """Address under which this process is called. Default: the source address of the route to the store; loopback
     with embedded planes."""

@@ -12,6 +12,9 @@ from msgspec import Meta
 
 from tandem.core.bounds import MAX_WAIT_S
 
+TOKEN_HEADER = "hub-token"
+"""Header of every call to a hub that wants a token."""
+
 MAX_PENDING = 65536
 """Messages that a host keeps for a subscriber who does not read."""
 
