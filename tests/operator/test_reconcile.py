@@ -28,24 +28,36 @@ class EchoApi(Api):
         self.calls: list[tuple[str, str]] = []
         self.before: dict[tuple[str, str], asyncio.Event] = {}
         """Method and path of a call → what it waits for first."""
+        self.refuse: dict[tuple[str, str], ApiError] = {}
+        self._posted: list[tuple[str, list[Raw]]] = []
 
     async def request(self, method: str, path: str, body: Any = None, **_: Any) -> Raw:
         self.calls.append((method, path))
         await asyncio.sleep(0)
         if event := self.before.get((method, path)):
             await event.wait()
+        if error := self.refuse.get((method, path)):
+            raise error
         where = path.removesuffix("/status")
         if method == "GET":
             if where in self.kept:
                 return self.kept[where]
             raise ApiError(404, "NotFound", path)
         if method == "POST":
+            for wanted, found in self._posted:
+                found += [body] if path == wanted else []
             return dict(body)
         old = self.kept.get(where, {})
         version = int(old.get("metadata", {}).get("resourceVersion", "0")) + 1
         metadata = {**old.get("metadata", {}), **body["metadata"], "resourceVersion": str(version)}
         self.kept[where] = {**old, **body, "metadata": metadata}
         return self.kept[where]
+
+    def posted(self, path: str) -> list[Raw]:
+        """Fills with what is created there from now on."""
+        found: list[Raw] = []
+        self._posted.append((path, found))
+        return found
 
     def config_maps(self) -> list[Raw]:
         return [item for path, item in self.kept.items() if "/configmaps/" in path]

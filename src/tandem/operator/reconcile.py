@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
+from secrets import token_urlsafe
 from typing import Final
 
 import msgspec
@@ -24,6 +25,7 @@ from tandem.operator.children import WORKLOADS, Plan, plan_children
 from tandem.operator.compare import Memo, is_part_of, must_apply, version_of
 from tandem.operator.events import Note, event, scaling_notes, transitions
 from tandem.operator.faults import InvalidGroup
+from tandem.operator.hub_token import misses_secret, token_object
 from tandem.operator.kinds import ProfileSpec
 from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, parse_group, shell_of, status_object
@@ -71,6 +73,8 @@ class GroupReconciler:
         self._memos: dict[tuple[str, str, str], Memo] = {}
         self._ports: dict[GroupKey, frozenset[int]] = {}
         """Ports that were given just now, perhaps not yet in the cache."""
+        self._secrets: dict[GroupKey, str] = {}
+        """Secrets with tokens that are known to be there."""
 
     async def reconcile(self, key: GroupKey) -> Outcome:
         """Bring one group's children in line and tell its status."""
@@ -105,9 +109,10 @@ class GroupReconciler:
                 seen = replace(seen, objects={**seen.objects, **strangers})
                 group, overridden = with_adapters(group, seen)
                 plan = self._decide(key, group, seen)
-        errors = await self._write(plan, seen)
+        errors = await self._make_secret(key, plan, seen)
+        errors |= await self._write(plan, seen)
         errors |= await self._scale(group, overridden)
-        views = [self._fresh(group, view, errors) for view in plan.views]
+        views = [self._fresh(group, view, plan, errors) for view in plan.views]
         status = group_status(group, views, restart=None, now=self._now())
         notes = scaling_notes(overridden)
         await self._tell(item, group, status, notes)
@@ -120,6 +125,7 @@ class GroupReconciler:
         self._memos.pop((kind, namespace, name), None)
         if kind == KIND:
             self._ports.pop((namespace, name), None)
+            self._secrets.pop((namespace, name), None)
 
     # ── load ──
 
@@ -182,6 +188,22 @@ class GroupReconciler:
         }
 
     # ── apply ──
+
+    async def _make_secret(self, key: GroupKey, plan: Plan, seen: Seen) -> dict[Key, str]:
+        """The Secret with the group's token, once. One that is there is left as it is: the operator may not read it."""
+        if plan.secret is None or (self._secrets.get(key) == plan.secret["name"] and not misses_secret(seen.pods)):
+            return {}
+        name = plan.secret["name"]
+        made = token_object(plan.secret, token_urlsafe(24))
+        try:
+            await self._api.create(url_of("Secret", key[0]), made)
+            self._metrics.writes.labels("Secret").inc()
+        except ApiError as error:
+            if error.status != 409:
+                logger.warning("secret.refused name=%s/%s %s", key[0], name, error)
+                return {("Secret", name): f"Secret {name} was refused: {error}"}
+        self._secrets[key] = name
+        return {}
 
     async def _write(self, plan: Plan, seen: Seen) -> dict[Key, str]:
         """Apply what differs and delete what is surplus; returns what was refused, by object."""
@@ -256,12 +278,12 @@ class GroupReconciler:
 
     # ── tell ──
 
-    def _fresh(self, group: Group, view: RoleView, errors: dict[Key, str]) -> RoleView:
+    def _fresh(self, group: Group, view: RoleView, plan: Plan, errors: dict[Key, str]) -> RoleView:
         """The view after the writes: with the workload as the server answered, and with what it refused."""
         name = name_of(group, view.plan.role)
         found = self._cache.get(view.plan.kind, group.namespace, name) if not view.problem else view.workload
-        service = f"s-{name}"
-        refused = [text for (_, child), text in errors.items() if child in (name, service)]
+        needed = {name, f"s-{name}", (plan.secret or {}).get("name")}
+        refused = [text for (_, child), text in errors.items() if child in needed]
         fresh = refreshed(view, found)
         return replace(fresh, problem=view.problem or (refused[0] if refused else None))
 
