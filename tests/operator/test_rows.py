@@ -110,3 +110,32 @@ def test_the_discovery_file_is_the_same_with_and_without_libyaml(monkeypatch: py
     text = wish(plan_children(group(*roles), seen()), "ConfigMap", "pd-a")["data"]
     monkeypatch.setattr(discovery, "_DUMPER", yaml.SafeDumper)
     assert wish(plan_children(group(*roles), seen()), "ConfigMap", "pd-a")["data"] == text
+
+
+def test_groups_of_pods_are_scheduled_when_all_of_their_pods_are() -> None:
+    """Roles that grow in step count leader-worker groups, not pods."""
+    strategy = {"scaling": {"maxSkew": "25%"}}
+    rules = [{"name": "r", "roles": ["w", "a"], "strategy": strategy}]
+    ranks = role("w", replicas=4, workload=LWS, leaderWorkerSet={"size": 4})
+    by = group(ranks, role("a", replicas=4), coordination=rules)
+    made = settle(by)
+    for item in made:
+        if item["metadata"]["name"] in ("pd-w", "pd-a") and "replicas" in item.get("spec", {}):
+            item["spec"]["replicas"] = 1
+    scheduled = tuple(
+        {"metadata": {"name": f"{name}-{n}", "labels": {labels.ROLE: name}}, "spec": {"nodeName": "n"}}
+        for name, count in (("w", 4), ("a", 1))
+        for n in range(count)
+    )
+    plan = plan_children(by, seen(*made, pods=scheduled))
+    assert wish(plan, "LeaderWorkerSet", "pd-w")["spec"]["replicas"] == 2
+    assert wish(plan, "StatefulSet", "pd-a")["spec"]["replicas"] == 2
+
+
+def test_another_scheduler_leaves_no_pod_group_of_the_first() -> None:
+    made = settle(group(role("a"), podGroupPolicy={"kubeScheduling": {}}))
+    plan = plan_children(group(role("a"), podGroupPolicy={"volcanoScheduling": {}}, generation=2), seen(*made))
+    assert wish(plan, "PodGroup", "pd")["apiVersion"] == "scheduling.volcano.sh/v1beta1"
+    assert [(item["kind"], item["apiVersion"]) for item in plan.delete] == [
+        ("PodGroup", "scheduling.x-k8s.io/v1alpha1")
+    ]

@@ -277,11 +277,12 @@ class _Planner:
             return wished
         current = {name: at(found, "spec", "replicas", default=0) for name, found in self.found.items()}
         ready = {name: at(found, "status", "readyReplicas", default=0) for name, found in self.found.items()}
-        scheduled = dict.fromkeys(wished, 0)
+        placed = dict.fromkeys(wished, 0)
         for pod in self.seen.pods:
             name = at(pod, "metadata", "labels", labels.ROLE)
-            if name in scheduled and at(pod, "spec", "nodeName"):
-                scheduled[name] += 1
+            if name in placed and at(pod, "spec", "nodeName"):
+                placed[name] += 1
+        scheduled = {plan.role.name: placed[plan.role.name] // plan.size for plan in self.plans}
         return scaling_targets(self.group.spec.coordination, wished, current, scheduled, ready)
 
     def _gang_problem(self) -> str | None:
@@ -318,9 +319,12 @@ class _Planner:
         wanted: set[Key] = {(item["kind"], item["metadata"]["name"]) for item in self.apply}
         wanted |= {(plan.kind, name_of(self.group, plan.role)) for plan in self.plans}
         wanted |= {("Service", name) for name in self.services.values()}
+        scheduler = POD_GROUP_API[self.gang.scheduler] if self.gang else None
         for key, item in self.seen.objects.items():
             kinds = (*WORKLOADS, "Service", "ConfigMap", "PodGroup", ADAPTER)
-            if key in wanted or key[0] not in kinds or at(item, "metadata", "deletionTimestamp"):
+            of_another_scheduler = key[0] == "PodGroup" and item.get("apiVersion") != scheduler
+            wished = key in wanted and not of_another_scheduler
+            if wished or key[0] not in kinds or at(item, "metadata", "deletionTimestamp"):
                 continue
             if ownership(item, self.group) == "ours":
                 yield item

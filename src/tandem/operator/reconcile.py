@@ -249,7 +249,7 @@ class GroupReconciler:
         self._metrics.writes.labels(kind).inc()
         self._memos.pop((kind, metadata["namespace"], metadata["name"]), None)
         if kind not in WORKLOADS:
-            self._cache.drop(kind, metadata["namespace"], metadata["name"])
+            self._cache.drop(kind, metadata["namespace"], metadata["name"], uid=metadata.get("uid"))
 
     async def _scale(self, group: Group, overridden: Sequence[Overridden]) -> dict[Key, str]:
         """Make the group's spec agree with its adapters, and give new adapters their first number."""

@@ -127,7 +127,7 @@ class Operator:
         metadata = item["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if gone:
-            self.cache.drop(kind, namespace, name)
+            self.cache.drop(kind, namespace, name, uid=metadata.get("uid"))
             self._forget(kind, namespace, name)
         elif kind in _OWN_KINDS:
             self.cache.put(kind, item)
