@@ -8,6 +8,7 @@ from tests.kube.cluster import Cluster, until
 from tests.operator.builders import DEPLOYMENT, LWS, pod, role
 
 from tandem.core.paths import at
+from tandem.operator import labels
 from tandem.operator.api import url_of
 from tandem.operator.types import Raw
 
@@ -171,3 +172,23 @@ async def test_profiles_join_and_are_watched(cluster: Cluster) -> None:
     assert [item["name"] for item in containers] == ["main", "side"]
     assert at(containers[1], "env")[0]["name"] == "GROUP_NAME"
     await cluster.api.request("DELETE", url_of("ClusterEngineRuntimeProfile", None, name))
+
+
+async def test_an_edited_annotation_alone_is_seen(cluster: Cluster) -> None:
+    await cluster.group("g", role("a"))
+    await cluster.ready("g")
+    generation = (await cluster.must("RoleBasedGroup", "g"))["metadata"]["generation"]
+    await cluster.group("g", role("a"), annotations={labels.GANG: "true"})
+    path = f"/apis/scheduling.x-k8s.io/v1alpha1/namespaces/{cluster.namespace}/podgroups"
+    await until(lambda: _any(cluster, path))
+    assert (await cluster.must("RoleBasedGroup", "g"))["metadata"]["generation"] == generation
+    await cluster.group("g", role("a"))
+    await until(lambda: _none_at(cluster, path))
+
+
+async def _any(cluster: Cluster, path: str) -> bool:
+    return bool((await cluster.api.request("GET", path))["items"])
+
+
+async def _none_at(cluster: Cluster, path: str) -> bool:
+    return not await _any(cluster, path)

@@ -146,3 +146,23 @@ def _cache_of(api: EchoApi) -> Cache:
         if "/rolebasedgroups/" in path:
             cache.put(KIND, item)
     return cache
+
+
+async def test_a_status_that_differs_in_one_count_is_written() -> None:
+    api, cache, reconciler = world(a_group("g", role("a")))
+    await reconciler.reconcile(("default", "g"))
+    workload = cache.get("StatefulSet", "default", "g-a")
+    assert workload is not None
+    for updated in (0, 1):
+        version = str(100 + updated)
+        status = {"replicas": 1, "readyReplicas": 1, "updatedReplicas": updated}
+        metadata = {**workload["metadata"], "resourceVersion": version}
+        cache.put("StatefulSet", {**workload, "metadata": metadata, "status": status})
+        await reconciler.reconcile(("default", "g"))
+        found = cache.get(KIND, "default", "g")
+        assert found is not None
+        assert found["status"]["roleStatuses"][0]["updatedReplicas"] == updated
+    told = f"/apis/{labels.GROUP}/v1alpha1/namespaces/default/rolebasedgroups/g/status"
+    writes = api.calls.count(("PATCH", told))
+    await reconciler.reconcile(("default", "g"))
+    assert api.calls.count(("PATCH", told)) == writes
