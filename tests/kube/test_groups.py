@@ -1,11 +1,14 @@
 """Groups on a real API server: the guide's file, and the life of a group after it."""
 
+import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.kube.cluster import Cluster, until
 from tests.operator.builders import DEPLOYMENT, LWS, pod, role
+from tests.tools import tool
 
 from tandem.core.paths import at
 from tandem.operator import labels
@@ -192,3 +195,30 @@ async def _any(cluster: Cluster, path: str) -> bool:
 
 async def _none_at(cluster: Cluster, path: str) -> bool:
     return not await _any(cluster, path)
+
+
+@pytest.mark.skipif(tool("kubectl") is None, reason="no kubectl for this machine")
+async def test_plain_kubectl_apply_takes_the_definitions_and_a_group(
+    cluster: Cluster, kubeconfig: str, tmp_path: Path
+) -> None:
+    """Client-side apply keeps what it wrote in an annotation, which may have 256 KiB."""
+
+    async def kubectl(*words: str) -> str:
+        command = [str(tool("kubectl")), "--kubeconfig", kubeconfig, "-n", cluster.namespace, *words]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    await kubectl("apply", "--validate=false", "-f", str(GUIDE.parent / "crds"))
+    document = the_guides_group()
+    document["metadata"]["namespace"] = cluster.namespace
+    file = tmp_path / "group.yaml"
+    file.write_text(yaml.safe_dump(document))
+    assert "dynamo-pd created" in await kubectl("apply", "--validate=false", "-f", str(file))
+    await cluster.ready("dynamo-pd")
+    before = (await cluster.must("RoleBasedGroup", "dynamo-pd"))["metadata"]["generation"]
+    await kubectl("apply", "--validate=false", "-f", str(file))
+    assert (await cluster.must("RoleBasedGroup", "dynamo-pd"))["metadata"]["generation"] == before
+    assert (await kubectl("get", "rbg")).split()[:5] == ["NAME", "READY", "AGE", "dynamo-pd", "True"]
+    wait = await kubectl("wait", "rbg/dynamo-pd", "--for=condition=Ready", "--timeout=5s")
+    assert "condition met" in wait
