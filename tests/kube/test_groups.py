@@ -222,3 +222,30 @@ async def test_plain_kubectl_apply_takes_the_definitions_and_a_group(
     assert (await kubectl("get", "rbg")).split()[:5] == ["NAME", "READY", "AGE", "dynamo-pd", "True"]
     wait = await kubectl("wait", "rbg/dynamo-pd", "--for=condition=Ready", "--timeout=5s")
     assert "condition met" in wait
+
+
+async def test_patterns_of_v1alpha2_through_its_own_endpoint(cluster: Cluster) -> None:
+    """Either version reads what the other wrote, word for word: nothing is converted."""
+    roles = [
+        {"name": "one", "replicas": 2, "standalonePattern": {"template": pod()}},
+        {"name": "ranks", "leaderWorkerPattern": {"size": 2, "template": pod(), "workerTemplatePatch": {}}},
+        {
+            "name": "kept",
+            "annotations": {labels.WORKLOAD_TYPE: "apps/v1/Deployment"},
+            "standalonePattern": {"template": pod()},
+        },
+    ]
+    body = {"apiVersion": f"{labels.GROUP}/v1alpha2", "kind": "RoleBasedGroup", "metadata": {"name": "g"}}
+    path = f"/apis/{labels.GROUP}/v1alpha2/namespaces/{cluster.namespace}/rolebasedgroups"
+    await cluster.api.create(path, {**body, "spec": {"roles": roles}})
+    await until(lambda: cluster.get("LeaderWorkerSet", "g-ranks"))
+    await until(lambda: cluster.get("Deployment", "g-kept"))
+    assert (await cluster.must("StatefulSet", "g-one"))["spec"]["replicas"] == 2
+    counts = {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1}
+    status = {"status": {**counts, "conditions": [{"type": "Available", "status": "True"}]}}
+    await cluster.api.patch(f"{url_of('LeaderWorkerSet', cluster.namespace, 'g-ranks')}/status", status)
+    await cluster.ready("g")
+    newer = await cluster.api.request("GET", f"{path}/g")
+    older = await cluster.must("RoleBasedGroup", "g")
+    assert newer["spec"] == older["spec"]
+    assert newer["status"]["conditions"] == older["status"]["conditions"]
