@@ -61,6 +61,8 @@ def meeting_place(document: Any, pod: str) -> MeetingPlace | NoPlaceYet | None:
     try:
         group, roles = document["group"], document["roles"]
         for role in group["roles"]:
+            if role not in roles:
+                continue  # upstream's newer files describe no role whose pods have no names
             if not roles[role]["size"]:
                 return NoPlaceYet(str(role))  # whether its pods have names shows when there is one
             named = [item["address"] for item in roles[role]["instances"] or () if "." in item["address"]]
