@@ -16,6 +16,7 @@ mkdir -p "$folder/root$folder/state"
 mkdir -p "$folder/state"
 mount --bind "$folder/state" "$folder/root$folder/state"
 sh "$repository/deploy/layout.sh" "$folder/root/workspace"
+ln -sf bash "$folder/root/bin/sh" # as in the image: what the guide starts by a shell must hear of its pod's end
 mkdir -p "$folder/root/usr/local/lib/tandem"
 # The image's two commands, run from this checkout.
 for name in tandem dynamo; do
