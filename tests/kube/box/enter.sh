@@ -6,7 +6,7 @@ folder=$1 repository=$2
 shift 2
 mount -t proc proc /proc
 ip link set lo up
-ip link add br0 type bridge
+ip link add br0 address 02:00:00:00:00:01 type bridge # else it has that of one of its pods, and another when that goes
 ip addr add 10.244.0.1/16 dev br0
 ip link set br0 up
 mkdir -p "$folder/upper" "$folder/work" "$folder/root"
