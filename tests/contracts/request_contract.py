@@ -361,6 +361,30 @@ class RequestContract:
         assert [item async for item in stream] == [b"done"]
         await draining
 
+    async def test_what_running_calls_wait_for_is_served_while_draining(
+        self, server: RequestServer, client: RequestClient
+    ) -> None:
+        told = asyncio.Event()
+
+        async def waits(payload: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
+            yield b"begun"
+            await told.wait()
+            yield b"done"
+
+        async def tells(payload: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
+            told.set()
+            yield b"thanks"
+
+        server.register("waits", waits)
+        server.register("tells", tells, to_the_end=True)
+        stream = await client.call(server.address, "waits", b"")
+        assert await anext(aiter(stream)) == b"begun"
+        draining = asyncio.create_task(server.drain(PATIENCE_S))
+        await asyncio.sleep(0)
+        assert await collect(client, server.address, "tells") == [b"thanks"]
+        assert [item async for item in stream] == [b"done"]
+        await draining
+
     async def test_draining_waits_no_longer_than_it_may(self, server: RequestServer, client: RequestClient) -> None:
         server.register("endless", Endless(0.01))
         stream = await client.call(server.address, "endless", b"")

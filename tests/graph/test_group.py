@@ -53,6 +53,14 @@ def test_upstreams_old_addresses_get_the_name_that_resolves() -> None:
     assert meeting_place(document, PROCESSOR) == MeetingPlace(f"dynamo-pd-{address}", ours=True)
 
 
+def test_a_role_that_upstreams_newer_file_leaves_out_has_no_pods_with_names() -> None:
+    """From v0.7 on it names every role and describes those of stateful kinds only."""
+    roles = {"ranks": {"size": 1, "instances": [{"address": "dynamo-pd-ranks-0.s-dynamo-pd-ranks"}]}}
+    document = {"group": {"name": "dynamo-pd", "roles": ["web", "ranks"], "size": 2}, "roles": roles}
+    address = "dynamo-pd-ranks-0.s-dynamo-pd-ranks"
+    assert meeting_place(document, "dynamo-pd-ranks-0") == MeetingPlace(address, ours=True)
+
+
 @pytest.mark.parametrize("content", ["", "group: 3", "group: {roles: [a]}\nroles: {}", "a: [", "\x00"])
 def test_a_file_in_another_form_is_no_group(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.yaml").write_text(content)
@@ -69,6 +77,11 @@ def test_a_hub_elsewhere_is_the_store_or_stands_beside_etcd() -> None:
     assert store_host(both) == "etcd"
     near = PlaneSettings(hub_socket="/run/tandem/dynamo.sock")
     assert (store_host(near), runtime_planes(near, drain_timeout_s=1).hub) == (None, Path("/run/tandem/dynamo.sock"))
+    held = PlaneSettings(hub_socket="a-0.s-a:9345", group_token="word")
+    assert runtime_planes(held, drain_timeout_s=1).hub_token == "word"
+    own = PlaneSettings(hub_socket="/run/tandem/dynamo.sock", group_token="word")
+    assert runtime_planes(own, drain_timeout_s=1).hub_token is None, "a private socket wants none"
+    assert "word" not in repr(runtime_planes(held, drain_timeout_s=1))
     assert "reaches its group only" in (mixed_notice(both, reach="its group") or "")
 
 

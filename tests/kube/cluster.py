@@ -5,9 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tandem.core.paths import at
 from tandem.operator.api import JSON_PATCH, Api, ApiError, url_of
 from tandem.operator.labels import GROUP
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 READY_POD = {

@@ -6,10 +6,10 @@ from typing import Any
 from tests.kube.cluster import READY_POD, Cluster, until
 from tests.operator.builders import pod, role
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.api import url_of
 from tandem.operator.restarts import parse_time
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 ADAPTER = "RoleBasedGroupScalingAdapter"

@@ -1,14 +1,18 @@
 """Groups on a real API server: the guide's file, and the life of a group after it."""
 
+import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.kube.cluster import Cluster, until
 from tests.operator.builders import DEPLOYMENT, LWS, pod, role
+from tests.tools import tool
 
+from tandem.core.paths import at
+from tandem.operator import labels
 from tandem.operator.api import url_of
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 GUIDE = Path(__file__).parents[2] / "deploy" / "guide"
@@ -171,3 +175,77 @@ async def test_profiles_join_and_are_watched(cluster: Cluster) -> None:
     assert [item["name"] for item in containers] == ["main", "side"]
     assert at(containers[1], "env")[0]["name"] == "GROUP_NAME"
     await cluster.api.request("DELETE", url_of("ClusterEngineRuntimeProfile", None, name))
+
+
+async def test_an_edited_annotation_alone_is_seen(cluster: Cluster) -> None:
+    await cluster.group("g", role("a"))
+    await cluster.ready("g")
+    generation = (await cluster.must("RoleBasedGroup", "g"))["metadata"]["generation"]
+    await cluster.group("g", role("a"), annotations={labels.GANG: "true"})
+    path = f"/apis/scheduling.x-k8s.io/v1alpha1/namespaces/{cluster.namespace}/podgroups"
+    await until(lambda: _any(cluster, path))
+    assert (await cluster.must("RoleBasedGroup", "g"))["metadata"]["generation"] == generation
+    await cluster.group("g", role("a"))
+    await until(lambda: _none_at(cluster, path))
+
+
+async def _any(cluster: Cluster, path: str) -> bool:
+    return bool((await cluster.api.request("GET", path))["items"])
+
+
+async def _none_at(cluster: Cluster, path: str) -> bool:
+    return not await _any(cluster, path)
+
+
+@pytest.mark.skipif(tool("kubectl") is None, reason="no kubectl for this machine")
+async def test_plain_kubectl_apply_takes_the_definitions_and_a_group(
+    cluster: Cluster, kubeconfig: str, tmp_path: Path
+) -> None:
+    """Client-side apply keeps what it wrote in an annotation, which may have 256 KiB."""
+
+    async def kubectl(*words: str) -> str:
+        command = [str(tool("kubectl")), "--kubeconfig", kubeconfig, "-n", cluster.namespace, *words]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    await kubectl("apply", "--validate=false", "-f", str(GUIDE.parent / "crds"))
+    document = the_guides_group()
+    document["metadata"]["namespace"] = cluster.namespace
+    file = tmp_path / "group.yaml"
+    file.write_text(yaml.safe_dump(document))
+    assert "dynamo-pd created" in await kubectl("apply", "--validate=false", "-f", str(file))
+    await cluster.ready("dynamo-pd")
+    before = (await cluster.must("RoleBasedGroup", "dynamo-pd"))["metadata"]["generation"]
+    await kubectl("apply", "--validate=false", "-f", str(file))
+    assert (await cluster.must("RoleBasedGroup", "dynamo-pd"))["metadata"]["generation"] == before
+    assert (await kubectl("get", "rbg")).split()[:5] == ["NAME", "READY", "AGE", "dynamo-pd", "True"]
+    wait = await kubectl("wait", "rbg/dynamo-pd", "--for=condition=Ready", "--timeout=5s")
+    assert "condition met" in wait
+
+
+async def test_patterns_of_v1alpha2_through_its_own_endpoint(cluster: Cluster) -> None:
+    """Either version reads what the other wrote, word for word: nothing is converted."""
+    roles = [
+        {"name": "one", "replicas": 2, "standalonePattern": {"template": pod()}},
+        {"name": "ranks", "leaderWorkerPattern": {"size": 2, "template": pod(), "workerTemplatePatch": {}}},
+        {
+            "name": "kept",
+            "annotations": {labels.WORKLOAD_TYPE: "apps/v1/Deployment"},
+            "standalonePattern": {"template": pod()},
+        },
+    ]
+    body = {"apiVersion": f"{labels.GROUP}/v1alpha2", "kind": "RoleBasedGroup", "metadata": {"name": "g"}}
+    path = f"/apis/{labels.GROUP}/v1alpha2/namespaces/{cluster.namespace}/rolebasedgroups"
+    await cluster.api.create(path, {**body, "spec": {"roles": roles}})
+    await until(lambda: cluster.get("LeaderWorkerSet", "g-ranks"))
+    await until(lambda: cluster.get("Deployment", "g-kept"))
+    assert (await cluster.must("StatefulSet", "g-one"))["spec"]["replicas"] == 2
+    counts = {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1}
+    status = {"status": {**counts, "conditions": [{"type": "Available", "status": "True"}]}}
+    await cluster.api.patch(f"{url_of('LeaderWorkerSet', cluster.namespace, 'g-ranks')}/status", status)
+    await cluster.ready("g")
+    newer = await cluster.api.request("GET", f"{path}/g")
+    older = await cluster.must("RoleBasedGroup", "g")
+    assert newer["spec"] == older["spec"]
+    assert newer["status"]["conditions"] == older["status"]["conditions"]

@@ -104,11 +104,16 @@ async def has_container(cluster: Cluster, name: str, container: str) -> bool:
 async def page(port: int, metric: str) -> float:
     """A figure from the operator's own page; 0 before it answers."""
     try:
-        async with httpx.AsyncClient() as client:
-            text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+        text = await fetched(port)
     except httpx.TransportError:
         return 0.0
     return sum(float(value) for value in re.findall(rf"^{re.escape(metric)}(?:{{[^}}]*}})? (\S+)", text, re.MULTILINE))
+
+
+async def fetched(port: int) -> str:
+    """An operator's page of metrics."""
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
 
 
 async def settled(port: int) -> bool:

@@ -149,3 +149,13 @@ def test_an_older_answer_never_replaces_a_newer_one() -> None:
     found = cache.get("Service", "default", "a")
     assert found is not None
     assert "spec" not in found
+
+
+def test_the_end_of_an_object_leaves_another_one_of_its_name() -> None:
+    """As when a PodGroup of one scheduler goes, and that of another has come."""
+    cache = Cache()
+    cache.put("PodGroup", {"metadata": {"name": "g", "namespace": "n", "uid": "new", "resourceVersion": "7"}})
+    assert cache.drop("PodGroup", "n", "g", uid="old") is None
+    assert cache.get("PodGroup", "n", "g") is not None
+    assert cache.drop("PodGroup", "n", "g", uid="new") is not None
+    assert cache.get("PodGroup", "n", "g") is None

@@ -9,6 +9,8 @@ from tandem.operator import labels
 from tandem.operator.children import plan_children
 from tandem.operator.types import Raw
 
+UNLESS_THERE_IS_NONE = "command -v tandem >/dev/null || exit 0; exec tandem ready"
+
 
 class TestPods:
     def template(self, **fields: Any) -> Raw:
@@ -51,19 +53,25 @@ class TestPods:
         assert "volumeMounts" not in made["initContainers"][0]
 
     @pytest.mark.parametrize(
-        ("words", "probed"),
+        ("words", "program"),
         [
-            ({"command": ["sh", "-c", "cd /workspace/examples/llm; dynamo serve components.worker:VllmWorker"]}, True),
-            ({"command": ["tandem"], "args": ["serve", "graph:Frontend"]}, True),
-            ({"command": ["python", "-m", "dynamo.vllm"]}, False),
-            ({}, False),
+            ({"command": ["sh", "-c", "cd /workspace/examples/llm; dynamo serve components.worker:VllmWorker"]}, "sh"),
+            ({"command": ["/bin/bash", "-c", "tandem serve graph:Frontend"]}, "/bin/bash"),
+            ({"command": ["dynamo", "serve", "graph:Frontend"]}, "sh"),
+            ({"args": ["tini", "--", "tandem", "serve", "graph:Frontend"]}, "sh"),
+            ({"command": ["tandem"], "args": ["serve", "graph:Frontend"]}, "tandem"),
+            ({"command": ["/opt/venv/bin/tandem", "serve", "graph:Frontend"]}, "/opt/venv/bin/tandem"),
+            ({"command": ["python", "-m", "dynamo.vllm"]}, None),
+            ({}, None),
         ],
     )
-    def test_a_container_that_serves_is_ready_when_it_could_answer(self, words: Raw, probed: bool) -> None:
+    def test_a_container_that_serves_is_ready_when_it_could_answer(self, words: Raw, program: str | None) -> None:
+        """A shell is needed only to find out whether an image has `tandem`: not where it is what the container runs."""
         template = pod()
         template["spec"]["containers"][0] |= words
         [made] = self.template(template=template)["spec"]["containers"]
-        assert ("tandem ready" in str(made.get("readinessProbe"))) is probed
+        asks = ["ready"] if program and program.endswith("tandem") else ["-c", UNLESS_THERE_IS_NONE]
+        assert made.get("readinessProbe", {}).get("exec") == ({"command": [program, *asks]} if program else None)
         template["metadata"] = {"annotations": {labels.READINESS_PROBE: "off"}}
         assert "readinessProbe" not in self.template(template=template)["spec"]["containers"][0]
 

@@ -9,7 +9,7 @@ from tests.operator.builders import group, pod, role, seen, settle, wish
 
 from tandem.operator import labels, ports
 from tandem.operator.children import plan_children
-from tandem.operator.ports import COUNT, FIRST, read
+from tandem.operator.ports import COUNT, FIRST, asks_for_ports, read
 from tandem.operator.types import Raw
 from tandem.operator.validation import faults_of
 
@@ -87,3 +87,25 @@ def test_what_cannot_be_given_is_refused_with_its_path(annotation: str, message:
     assert fault.path.startswith("spec.roles[0].template.metadata.annotations[")
     assert message in fault.message
     assert plan_children(group(role("a", template=template)), seen()).faults == [fault]
+
+
+BARE: Raw = {"templateRef": {"name": "t"}, "templatePatch": {}}
+ASKING = asking(allocations=[SIDE])
+SHARED = [{"name": "t", "template": ASKING}]
+
+
+@pytest.mark.parametrize(
+    ("one", "rest", "asks"),
+    [
+        (role("a", template=ASKING), {}, True),
+        (role("a", **BARE), {"roleTemplates": SHARED}, True),
+        (role("a", templateRef={"name": "t"}, templatePatch=ASKING), {}, True),
+        (role("a", leaderWorkerSet={"patchWorkerTemplate": ASKING}), {}, True),
+        (role("a", standalonePattern={"templateRef": {"name": "t", "patch": ASKING}}), {}, True),
+        (role("a", leaderWorkerPattern={"template": pod(), "leaderTemplatePatch": ASKING}), {}, True),
+        (role("a", annotations={labels.PORT_ALLOCATOR: "of the workload, not of its pods"}), {}, False),
+        (role("a", template=pod(labels.PORT_ALLOCATOR)), {}, False),
+    ],
+)
+def test_a_group_asks_for_ports_by_the_annotation_of_any_of_its_templates(one: Raw, rest: Raw, asks: bool) -> None:
+    assert asks_for_ports(group(one, **rest).spec) is asks

@@ -34,14 +34,14 @@ STILL = Progress(wished=4, updated=4)
         (a_role(paused=True), None, STILL, Pace(replicas=4, partition=4, max_unavailable=1, max_surge=0)),
         (a_role(maxSurge=2), None, STILL, Pace(replicas=4, max_unavailable=1, max_surge=2)),
         (a_role(maxSurge=2), stateful_set(), STILL, Pace(replicas=4, max_unavailable=1, max_surge=2)),
-        (a_role(maxSurge=2), stateful_set(), ROLLING, Pace(replicas=6, max_unavailable=1, max_surge=2)),
-        (a_role(maxSurge=9), stateful_set(), ROLLING, Pace(replicas=8, max_unavailable=1, max_surge=9)),
+        (a_role(maxSurge=2), stateful_set(), ROLLING, Pace(replicas=4, surge=2, max_unavailable=1, max_surge=2)),
+        (a_role(maxSurge=9), stateful_set(), ROLLING, Pace(replicas=4, surge=4, max_unavailable=1, max_surge=9)),
         # the surge stays until the controller has seen the last write ...
         (
             a_role(maxSurge=2),
             stateful_set(replicas=6, behind=True),
             STILL,
-            Pace(replicas=6, max_unavailable=1, max_surge=2),
+            Pace(replicas=4, surge=2, max_unavailable=1, max_surge=2),
         ),
         # ... and goes when the rollout is over
         (a_role(maxSurge=2), stateful_set(replicas=6), STILL, Pace(replicas=4, max_unavailable=1, max_surge=2)),

@@ -4,7 +4,19 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.operator.builders import DEPLOYMENT, LWS, group, names, pod, role, seen, settle, someone_elses, wish
+from tests.operator.builders import (
+    DEPLOYMENT,
+    LWS,
+    group,
+    names,
+    observed,
+    pod,
+    role,
+    seen,
+    settle,
+    someone_elses,
+    wish,
+)
 
 from tandem.operator import discovery, labels
 from tandem.operator.adapters import KIND as ADAPTER
@@ -110,3 +122,64 @@ def test_the_discovery_file_is_the_same_with_and_without_libyaml(monkeypatch: py
     text = wish(plan_children(group(*roles), seen()), "ConfigMap", "pd-a")["data"]
     monkeypatch.setattr(discovery, "_DUMPER", yaml.SafeDumper)
     assert wish(plan_children(group(*roles), seen()), "ConfigMap", "pd-a")["data"] == text
+
+
+def test_groups_of_pods_are_scheduled_when_all_of_their_pods_are() -> None:
+    """Roles that grow in step count leader-worker groups, not pods."""
+    strategy = {"scaling": {"maxSkew": "25%"}}
+    rules = [{"name": "r", "roles": ["w", "a"], "strategy": strategy}]
+    ranks = role("w", replicas=4, workload=LWS, leaderWorkerSet={"size": 4})
+    by = group(ranks, role("a", replicas=4), coordination=rules)
+    made = settle(by)
+    for item in made:
+        if item["metadata"]["name"] in ("pd-w", "pd-a") and "replicas" in item.get("spec", {}):
+            item["spec"]["replicas"] = 1
+    scheduled = tuple(
+        {"metadata": {"name": f"{name}-{n}", "labels": {labels.ROLE: name}}, "spec": {"nodeName": "n"}}
+        for name, count in (("w", 4), ("a", 1))
+        for n in range(count)
+    )
+    plan = plan_children(by, seen(*made, pods=scheduled))
+    assert wish(plan, "LeaderWorkerSet", "pd-w")["spec"]["replicas"] == 2
+    assert wish(plan, "StatefulSet", "pd-a")["spec"]["replicas"] == 2
+
+
+def test_another_scheduler_leaves_no_pod_group_of_the_first() -> None:
+    made = settle(group(role("a"), podGroupPolicy={"kubeScheduling": {}}))
+    plan = plan_children(group(role("a"), podGroupPolicy={"volcanoScheduling": {}}, generation=2), seen(*made))
+    assert wish(plan, "PodGroup", "pd")["apiVersion"] == "scheduling.volcano.sh/v1beta1"
+    assert [(item["kind"], item["apiVersion"]) for item in plan.delete] == [
+        ("PodGroup", "scheduling.x-k8s.io/v1alpha1")
+    ]
+
+
+def test_a_dependency_and_a_skew_do_not_wait_for_each_other() -> None:
+    """The first role must be whole before the second starts, and may not run ahead of it: it grows one by one."""
+    rules = [{"name": "r", "roles": ["a", "b"], "strategy": {"scaling": {"maxSkew": "10%"}}}]
+    by = group(role("a", replicas=4), role("b", replicas=4, dependencies=["a"]), coordination=rules)
+    made: dict[tuple[str, str], Raw] = {}
+    sizes = list[tuple[int, int]]()
+    for _ in range(12):
+        pods = [
+            {"metadata": {"name": f"{name}-{n}", "labels": {labels.ROLE: name[-1]}}, "spec": {"nodeName": "n"}}
+            for name in ("pd-a", "pd-b")
+            for n in range(made.get(("StatefulSet", name), {}).get("spec", {}).get("replicas", 0))
+        ]
+        for item in plan_children(by, seen(*made.values(), pods=tuple(pods))).apply:
+            made[item["kind"], item["metadata"]["name"]] = observed(item)
+        a, b = (made.get(("StatefulSet", name), {}).get("spec", {}).get("replicas", 0) for name in ("pd-a", "pd-b"))
+        sizes.append((a, b))
+    assert sizes[:4] == [(1, 0), (2, 0), (3, 0), (4, 0)]
+    assert sizes[-1] == (4, 4)
+
+
+def test_the_history_of_the_old_family_goes_on() -> None:
+    """Revisions of upstream's v0.3 to v0.6 carry only its old labels."""
+    by = group(role("a"))
+    first = next(item for item in settle(by) if item["kind"] == "ControllerRevision")
+    old = {labels.NAME: "pd", labels.CONTROLLER_REVISION_HASH: "theirs"}
+    upstreams = {**first, "metadata": {**first["metadata"], "name": "pd-theirs-7", "labels": old}, "revision": 7}
+    same = plan_children(by, seen(upstreams))
+    assert not [item for item in same.apply if item["kind"] == "ControllerRevision"]
+    edited = plan_children(group(role("a", template=pod("new")), generation=2), seen(upstreams))
+    assert [item["revision"] for item in edited.apply if item["kind"] == "ControllerRevision"] == [8]

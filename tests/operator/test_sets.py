@@ -7,6 +7,7 @@ from tests.operator.builders import pod, role
 
 from tandem.operator import labels
 from tandem.operator.admission import group_faults, set_faults
+from tandem.operator.compare import must_apply
 from tandem.operator.sets import parse_set, plan_set, set_status
 from tandem.operator.types import Raw
 
@@ -124,3 +125,16 @@ def test_admission_names_the_path_of_a_wrong_type() -> None:
     item = {"metadata": {"name": "g"}, "spec": {"roles": [role("a", replicas="two")]}}
     assert [str(fault) for fault in group_faults(item)] == ["spec.roles[0].replicas: expected `int`, got `str`"]
     assert group_faults({"metadata": {"name": "g"}, "spec": {"roles": [role("a", template=pod())]}}) == []
+
+
+def test_what_others_put_on_a_sets_group_stays_and_its_role_templates_arrive() -> None:
+    """Server-side apply takes away only what its manager once wrote, and the set writes no more than it wishes."""
+    shared = [{"name": "t", "template": pod()}]
+    template = {"roles": [{"name": "a", "templateRef": {"name": "t"}, "templatePatch": {}}], "roleTemplates": shared}
+    item = a_set(1, template=template)
+    [child] = made(item)
+    assert child["spec"]["roleTemplates"] == shared
+    child["metadata"]["labels"]["mine"] = child["metadata"]["annotations"]["mine"] = "1"
+    [wish] = plan_set(item, parse_set(item), [child]).apply
+    assert "mine" not in str(wish)
+    assert not must_apply(wish, child, None)

@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
-from tests.operator.builders import pod, role, spec
+from tests.operator.builders import group, pod, role, seen, settle, spec, wish
 
+from tandem.operator.adapters import with_adapters
+from tandem.operator.admission import group_faults
+from tandem.operator.children import plan_children
 from tandem.operator.validation import faults_of
 
 UPDATE = "spec.roles[0].rolloutStrategy.rollingUpdate"
@@ -86,11 +89,6 @@ def rolling(**fields: Any) -> dict[str, Any]:
             f'{UPDATE}.maxSurge: invalid value "x": write a count or a percentage such as 25%',
         ),
         (
-            [role("a", replicas=2, **rolling(partition=2))],
-            {},
-            f"{UPDATE}.partition: 2 must be less than replicas 2",
-        ),
-        (
             [role("a")],
             {"podGroupPolicy": {"kubeScheduling": {}, "volcanoScheduling": {}}},
             "spec.podGroupPolicy: kubeScheduling and volcanoScheduling exclude each other; keep one",
@@ -157,3 +155,26 @@ def test_names_that_become_one_when_cut_are_refused() -> None:
 )
 def test_good_groups_have_no_fault(roles: list[Any]) -> None:
     assert faults_of("pd", spec(*roles)) == []
+
+
+def test_a_partition_of_all_pods_is_refused_at_admission_and_holds_them_all_where_it_is_there_already() -> None:
+    held = role("a", replicas=2, **rolling(partition=2))
+    found = group_faults({"metadata": {"name": "pd"}, "spec": {"roles": [held]}})
+    assert [str(fault) for fault in found] == [f"{UPDATE}.partition: 2 must be less than replicas 2"]
+    plan = plan_children(group(held), seen())
+    assert plan.faults == []
+    assert wish(plan, "StatefulSet", "pd-a")["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 2
+
+
+def test_an_autoscaler_that_takes_pods_away_makes_no_group_invalid() -> None:
+    scaled = role("a", replicas=3, scalingAdapter={"enable": True}, **rolling(partition=2))
+    by = group(scaled)
+    made = settle(by)
+    adapter = next(item for item in made if item["kind"] == "RoleBasedGroupScalingAdapter")
+    adapter["spec"]["replicas"] = 2
+    smaller, overridden = with_adapters(by, seen(*made))
+    assert [item.after for item in overridden] == [2]
+    plan = plan_children(smaller, seen(*made))
+    assert plan.faults == []
+    assert wish(plan, "StatefulSet", "pd-a")["spec"]["replicas"] == 2
+    assert group_faults({"metadata": {"name": "pd"}, "spec": {"roles": [{**scaled, "replicas": 2}]}}) == []

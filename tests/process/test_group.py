@@ -58,7 +58,7 @@ def test_a_pod_whose_worker_does_not_serve_yet_is_not_ready(host: Host) -> None:
 
 
 def test_a_group_serves_without_etcd_and_nats(host: Host) -> None:
-    group = Group(host)
+    group = Group(host, TANDEM_GROUP_TOKEN="let-us-in")
     serves = {role: group.pod(role) for role in ("decoder", "prefill", "processor")}  # who hosts the planes comes last
     for serve in serves.values():
         serve.wait_ready(25)
@@ -70,6 +70,12 @@ def test_a_group_serves_without_etcd_and_nats(host: Host) -> None:
     again = group.pod("processor")
     again.wait_ready(25)
     eventually(lambda: answered_remotely(group.door, again), what="the same after the hub's pod was replaced")
+    own = host.folder / "stranger"
+    own.mkdir()
+    stranger = {**group.env, "TANDEM_GROUP_TOKEN": "another", "HOSTNAME": "stranger", "XDG_RUNTIME_DIR": str(own)}
+    other = start(host, "decoder", free_port(), **stranger)
+    other.said("the group's hub wants its token")
+    assert "let-us-in" not in again.log + other.log
 
 
 async def test_the_guides_service_answers_before_etcd_and_nats_are_up(host: Host) -> None:

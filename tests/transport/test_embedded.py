@@ -12,12 +12,15 @@ from tests.contracts.store_contract import Backend, StoreContract, StoreOutageCo
 from tests.contracts.work_queue_contract import WorkQueueContract
 from tests.servers import free_port
 
-from tandem.errors import Unavailable
+from tandem.errors import ProtocolMismatch, Unavailable
+from tandem.transport import embedded_wire as wire
 from tandem.transport.embedded import EmbeddedBus, EmbeddedHub, EmbeddedStore
 from tandem.transport.embedded_host import HubServer
 from tandem.transport.embedded_remote import HubConnection, RemoteStore
 from tandem.transport.embedded_remote_bus import RemoteBus
 from tandem.transport.ports import LaneDepth, StoreEvent
+
+QUEUE = ("prefill", 5.0)
 
 
 @pytest.fixture
@@ -46,13 +49,13 @@ def path() -> Iterator[Path]:
 class HubBackend(Backend):
     """A hub and its host, in this process but behind its socket or port."""
 
-    def __init__(self, path: Path | str) -> None:
-        self._path = path
+    def __init__(self, path: Path | str, token: str | None = None) -> None:
+        self._path, self._token = path, token
         self._running: tuple[EmbeddedHub, HubServer] | None = None
 
     async def start(self) -> None:
         hub = EmbeddedHub()
-        server = HubServer(hub, self._path)
+        server = HubServer(hub, self._path, token=self._token)
         await server.start()
         self._running = hub, server
 
@@ -65,8 +68,14 @@ class HubBackend(Backend):
 
 
 @pytest.fixture
-async def backend(path: Path) -> AsyncIterator[HubBackend]:
-    backend = HubBackend(path)
+def token() -> str | None:
+    """What the host wants of its callers."""
+    return None
+
+
+@pytest.fixture
+async def backend(path: Path, token: str | None) -> AsyncIterator[HubBackend]:
+    backend = HubBackend(path, token)
     yield backend
     await backend.kill()
 
@@ -105,37 +114,41 @@ class TestEmbeddedWorkQueue(WorkQueueContract):
         return EmbeddedBus(hub)
 
 
-async def _remote_store(path: Path | str) -> AsyncIterator[RemoteStore]:
-    store = RemoteStore(HubConnection(path))
+async def _remote_store(path: Path | str, token: str | None = None) -> AsyncIterator[RemoteStore]:
+    store = RemoteStore(HubConnection(path, token=token))
     yield store
     await store.aclose()
 
 
-async def _remote_bus(path: Path | str) -> AsyncIterator[RemoteBus]:
-    bus = RemoteBus(HubConnection(path))
+async def _remote_bus(path: Path | str, token: str | None = None) -> AsyncIterator[RemoteBus]:
+    bus = RemoteBus(HubConnection(path, token=token))
     yield bus
     await bus.aclose()
 
 
 class TestRemoteStore(StoreContract):
     @pytest.fixture
-    async def store(self, backend: HubBackend, path: Path) -> AsyncIterator[RemoteStore]:
+    async def store(self, backend: HubBackend, path: Path, token: str | None) -> AsyncIterator[RemoteStore]:
         await backend.start()
-        async for store in _remote_store(path):
+        async for store in _remote_store(path, token):
             yield store
 
     @pytest.fixture
-    async def other(self, store: RemoteStore, path: Path) -> AsyncIterator[RemoteStore]:
-        async for store in _remote_store(path):
+    async def other(self, store: RemoteStore, path: Path, token: str | None) -> AsyncIterator[RemoteStore]:
+        async for store in _remote_store(path, token):
             yield store
 
 
 class OnAPort:
-    """The same, as pods of a group have it."""
+    """The same, as pods of a group have it: behind a token that all of them hold."""
 
     @pytest.fixture
     def path(self) -> str:
         return f"127.0.0.1:{free_port()}"
+
+    @pytest.fixture
+    def token(self) -> str:
+        return "let-us-in"
 
 
 class TestRemoteStoreOnAPort(OnAPort, TestRemoteStore):
@@ -144,21 +157,21 @@ class TestRemoteStoreOnAPort(OnAPort, TestRemoteStore):
 
 class TestRemoteStoreOutage(StoreOutageContract):
     @pytest.fixture
-    async def store(self, path: Path) -> AsyncIterator[RemoteStore]:
-        async for store in _remote_store(path):
+    async def store(self, path: Path, token: str | None) -> AsyncIterator[RemoteStore]:
+        async for store in _remote_store(path, token):
             yield store
 
 
 class TestRemoteBus(BusContract):
     @pytest.fixture
-    async def bus(self, backend: HubBackend, path: Path) -> AsyncIterator[RemoteBus]:
+    async def bus(self, backend: HubBackend, path: Path, token: str | None) -> AsyncIterator[RemoteBus]:
         await backend.start()
-        async for bus in _remote_bus(path):
+        async for bus in _remote_bus(path, token):
             yield bus
 
     @pytest.fixture
-    async def other(self, bus: RemoteBus, path: Path) -> AsyncIterator[RemoteBus]:
-        async for bus in _remote_bus(path):
+    async def other(self, bus: RemoteBus, path: Path, token: str | None) -> AsyncIterator[RemoteBus]:
+        async for bus in _remote_bus(path, token):
             yield bus
 
 
@@ -172,15 +185,66 @@ class TestRemoteStoreOutageOnAPort(OnAPort, TestRemoteStoreOutage):
 
 class TestRemoteWorkQueue(WorkQueueContract):
     @pytest.fixture
-    async def bus(self, backend: HubBackend, path: Path) -> AsyncIterator[RemoteBus]:
+    async def bus(self, backend: HubBackend, path: Path, token: str | None) -> AsyncIterator[RemoteBus]:
         await backend.start()
-        async for bus in _remote_bus(path):
+        async for bus in _remote_bus(path, token):
             yield bus
 
     @pytest.fixture
-    async def other(self, bus: RemoteBus, path: Path) -> AsyncIterator[RemoteBus]:
-        async for bus in _remote_bus(path):
+    async def other(self, bus: RemoteBus, path: Path, token: str | None) -> AsyncIterator[RemoteBus]:
+        async for bus in _remote_bus(path, token):
             yield bus
+
+
+class TestRemoteWorkQueueOnAPort(OnAPort, TestRemoteWorkQueue):
+    pass
+
+
+# ── the token ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("held", [None, "", "another", "let-us-in-", "let-us-"])
+class TestWithoutTheToken(OnAPort):
+    """Somebody who reaches the port and does not hold what the pods of the group hold."""
+
+    async def test_nothing_is_read_and_nothing_written(self, backend: HubBackend, path: str, held: str | None) -> None:
+        await backend.start()
+        connection = HubConnection(path, token=held)
+        wanted: list[wire.Request] = [wire.Put("/a", b"1", None, False), wire.Get("/a"), wire.GetPrefix("/")]
+        wanted += [wire.Grant(5.0), wire.Delete("/a"), wire.Publish([("a", b"1")]), wire.Lanes(*QUEUE)]
+        wanted += [wire.PutJob(*QUEUE, "lane", "job", b"1"), wire.Take(*QUEUE, ["lane"], 0.0)]
+        for request in wanted:
+            with pytest.raises(Unavailable, match=r"wants its token, and .* has (none|another than ours)") as refused:
+                await connection.ask(request, object)
+            assert "let-us" not in str(refused.value)
+        async for store in _remote_store(path, "let-us-in"):
+            assert await store.get_prefix("/") == {}
+        await connection.aclose()
+
+    async def test_nobody_is_listened_to(self, backend: HubBackend, path: str, held: str | None) -> None:
+        await backend.start()
+        connection = HubConnection(path, token=held)
+        for request in (wire.Watch("/"), wire.Subscribe("a", 10)):
+            with pytest.raises(Unavailable, match="wants its token"):
+                await anext(connection.stream(request))
+        await connection.aclose()
+
+    async def test_what_is_no_request_is_refused_for_the_token_first(
+        self, backend: HubBackend, path: str, held: str | None
+    ) -> None:
+        await backend.start()
+        connection = HubConnection(path, token=held)
+        stream = await connection.client.call(path, wire.Put.endpoint(), b"\xc1")
+        with pytest.raises(Unavailable, match="wants its token"):
+            await anext(stream)
+        await connection.aclose()
+
+
+async def test_a_host_without_a_token_lets_in_who_holds_one(backend: HubBackend, path: Path) -> None:
+    await backend.start()
+    async for store in _remote_store(path, "some"):
+        await store.put("/a", b"1")
+        assert await store.get("/a") == b"1"
 
 
 # ── troubles ─────────────────────────────────────────────────────────────────────────────────────
@@ -263,3 +327,29 @@ async def test_a_second_host_on_the_same_path_is_refused(path: Path, backend: Hu
     await store.put("/a", b"the first one still serves")
     assert await store.get("/a") == b"the first one still serves"
     await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        wire.Grant(1e12),
+        wire.Grant(0),
+        wire.Grant(float("nan")),
+        wire.Subscribe("a", 10**9),
+        wire.Subscribe("a", -1),
+        wire.Take(*QUEUE, ["lane"], float("inf")),
+        wire.Take(*QUEUE, ["lane"], float("nan")),
+        wire.Take("prefill", 1e9, ["lane"], 1.0),
+        wire.Nak(*QUEUE, 1, 1, 1e9),
+    ],
+    ids=repr,
+)
+async def test_a_peer_cannot_make_a_host_keep_something_for_ever(
+    request_: wire.Request, path: Path, backend: HubBackend
+) -> None:
+    await backend.start()
+    connection = HubConnection(path)
+    with pytest.raises(ProtocolMismatch, match="does not decode: Expected"):
+        await connection.ask(request_, int)
+    assert await connection.ask(wire.Grant(3600.0), int) > 0
+    await connection.aclose()

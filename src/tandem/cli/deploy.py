@@ -112,7 +112,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         add("--like-the-guide", action="store_true", help="the deployment guide's own set, field for field")
         if verb in ("render", "diff", "apply"):
             server = "newest" if verb == "render" else "the server's"
-            add("--kube-version", metavar="1.N", help=f"decides API versions, from 1.20 on; default: {server}")
+            add("--kube-version", metavar="1.N", help=f"decides API versions, 1.22 or later; default: {server}")
         if verb != "render":
             add("--kubeconfig", metavar="PATH", help="default: $KUBECONFIG, the pod's account, ~/.kube/config")
             add("--context", metavar="NAME", help="context of the kubeconfig")

@@ -2,6 +2,8 @@
 
 import gc
 import importlib
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -24,6 +26,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None, *, program: str = "tandem") -> int:
     """Run a command line; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and os.getpid() == 1:
+        _start_under_an_init()
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage(program))
         return 0 if words else 2
@@ -57,6 +61,12 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "tandem") -> 
 def dynamo_main() -> int:
     """The same under the name that the guide types."""
     return main(program="dynamo")
+
+
+def _start_under_an_init() -> None:
+    """The first process of a container inherits everybody's orphans: leave that to tini, where the image has it."""
+    if init := shutil.which("tini"):
+        os.execv(init, [init, "--", *sys.orig_argv])
 
 
 def _usage(program: str) -> str:

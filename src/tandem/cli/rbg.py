@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from tandem.core.paths import at
 from tandem.errors import ConfigError, RequestError, Unavailable
 from tandem.operator import labels
 from tandem.operator.access import Access, find_access
@@ -22,7 +23,6 @@ from tandem.operator.report import (
     status_text,
 )
 from tandem.operator.revisions import rolled_back
-from tandem.operator.seen import at
 from tandem.operator.types import GroupSpec, Raw
 
 KIND = "RoleBasedGroup"

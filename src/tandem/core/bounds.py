@@ -9,6 +9,9 @@ MAX_GRAMMAR_BYTES = 64 * 1024
 MAX_SCHEMA_NESTING = 64
 """Objects and arrays in each other, in a schema; engines convert deeper ones in exponential time."""
 
+MAX_WAIT_S = 3600.0
+"""A lease, a wait or a time-out that one process asks of another. Seconds."""
+
 Bias = Annotated[float, Meta(ge=-100, le=100)]
 StopText = Annotated[str, Meta(min_length=1, max_length=1024)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tandem.deploy.look import Look, at, group_ready, is_ready, plane_ready, role_of
+from tandem.core.paths import at
+from tandem.deploy.look import Look, group_ready, is_ready, plane_ready, role_of
 from tandem.deploy.objects import Object
 
 INSTALL = (

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from tandem.core.paths import at
 from tandem.deploy.objects import Object
 
 
@@ -34,13 +34,6 @@ class Look:
     nodes: Sequence[Object] | None = None
     """None where they may not be read."""
     datasets: Sequence[Object] = ()
-
-
-def at(item: Any, *path: str) -> Any:
-    """The value at a path of keys; None where it ends early."""
-    for key in path:
-        item = item.get(key) if isinstance(item, dict) else None
-    return item
 
 
 def role_of(pod: Object) -> str:

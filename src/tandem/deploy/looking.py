@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tandem.core.paths import at
 from tandem.deploy.description import Description
 from tandem.deploy.etcd import etcd_name
-from tandem.deploy.look import Look, at, is_ready
+from tandem.deploy.look import Look, is_ready
 from tandem.deploy.nats import nats_name
 from tandem.deploy.objects import INSTANCE, Object
 from tandem.deploy.ports import Cluster, Forbidden

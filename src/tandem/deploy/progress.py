@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tandem.deploy.look import Look, at, is_ready, role_of
+from tandem.core.paths import at
+from tandem.deploy.look import Look, is_ready, role_of
 from tandem.deploy.objects import Object
 
 

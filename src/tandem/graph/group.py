@@ -61,6 +61,8 @@ def meeting_place(document: Any, pod: str) -> MeetingPlace | NoPlaceYet | None:
     try:
         group, roles = document["group"], document["roles"]
         for role in group["roles"]:
+            if role not in roles:
+                continue  # upstream's newer files describe no role whose pods have no names
             if not roles[role]["size"]:
                 return NoPlaceYet(str(role))  # whether its pods have names shows when there is one
             named = [item["address"] for item in roles[role]["instances"] or () if "." in item["address"]]
@@ -77,9 +79,10 @@ def meeting_place(document: Any, pod: str) -> MeetingPlace | NoPlaceYet | None:
 class GroupSeat:
     """Our place at the group's hub: its host, or one of those who join it."""
 
-    def __init__(self, place: MeetingPlace, port: int) -> None:
+    def __init__(self, place: MeetingPlace, port: int, token: str | None = None) -> None:
         self.address = format_address(place.host, port)
         self._host, self._ours, self._port = place.host, place.ours, port
+        self._token = token
         self._server: HubServer | None = None
         self._waiting: asyncio.Task[None] | None = None
 
@@ -103,7 +106,7 @@ class GroupSeat:
 
     async def _try(self) -> bool:
         everywhere = "::" if ":" in await source_address(self._host) else "0.0.0.0"
-        server = HubServer(EmbeddedHub(), format_address(everywhere, self._port))
+        server = HubServer(EmbeddedHub(), format_address(everywhere, self._port), token=self._token)
         try:
             await server.start()
         except Unavailable as error:

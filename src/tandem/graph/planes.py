@@ -60,6 +60,7 @@ def runtime_planes(planes: PlaneSettings, *, drain_timeout_s: float) -> RuntimeP
         etcd=etcd,
         nats=nats,
         hub=hub if is_far(hub) else Path(hub) if hub else None,
+        hub_token=planes.group_token if is_far(hub) else None,
         lease_ttl_s=planes.lease_ttl_s,
         advertise_host=planes.advertise_host,
         drain_timeout_s=drain_timeout_s,

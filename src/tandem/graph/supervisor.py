@@ -155,7 +155,7 @@ class Supervisor:
         if notice:
             self._console.notice(notice, loud=True)
         if place is not None:
-            self._seat = GroupSeat(place, planes.group_port)
+            self._seat = GroupSeat(place, planes.group_port, planes.group_token)
         elif needs_hub(planes) and not planes.hub_socket:
             self._seat = HubSeat(hub_socket(self._folder, planes.namespace))
         if self._seat is not None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from tandem.core.paths import at
 from tandem.errors import ConfigError
-from tandem.operator.seen import at
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TOKEN_READ_AGAIN_S = 60.0

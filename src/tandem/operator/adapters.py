@@ -9,10 +9,11 @@ from typing import Literal
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator.labels import GROUP
 from tandem.operator.naming import workload_name
 from tandem.operator.pods import selector_labels
-from tandem.operator.seen import Seen, at, ownership
+from tandem.operator.seen import Seen, ownership
 from tandem.operator.types import Group, Raw, Role
 
 KIND = "RoleBasedGroupScalingAdapter"

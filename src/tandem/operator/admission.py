@@ -7,7 +7,7 @@ from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.parse import parse_spec
 from tandem.operator.sets import parse_set
 from tandem.operator.types import Raw
-from tandem.operator.validation import faults_of
+from tandem.operator.validation import faults_of, slips
 
 
 def group_faults(item: Raw) -> list[Fault]:
@@ -16,7 +16,8 @@ def group_faults(item: Raw) -> list[Fault]:
         spec = parse_spec(item.get("spec"))
     except InvalidGroup as error:
         return error.faults
-    return faults_of(str(item["metadata"].get("name") or item["metadata"].get("generateName", "") + "x"), spec)
+    name = str(item["metadata"].get("name") or item["metadata"].get("generateName", "") + "x")
+    return [*faults_of(name, spec), *slips(spec)]
 
 
 def set_faults(item: Raw) -> list[Fault]:
@@ -30,7 +31,8 @@ def set_faults(item: Raw) -> list[Fault]:
         return [Fault("spec.template", "required: the spec of the groups to make")]
     name = f"{item['metadata'].get('name', '')}-{max(spec.replicas - 1, 0)}"
     path = "spec.groupTemplate" if spec.group_template else "spec.template"
-    found = [Fault(fault.path.replace("spec", path, 1), fault.message) for fault in faults_of(name, template)]
+    faults = [*faults_of(name, template), *slips(template)]
+    found = [Fault(fault.path.replace("spec", path, 1), fault.message) for fault in faults]
     if spec.rollout_strategy and not is_amount(spec.rollout_strategy.max_unavailable):
         found.append(Fault("spec.rolloutStrategy.maxUnavailable", "write a count or a percentage such as 25%"))
     return found

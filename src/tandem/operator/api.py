@@ -36,6 +36,7 @@ RESOURCES: Final[dict[str, tuple[str, str]]] = {
     "LeaderWorkerSet": ("leaderworkerset.x-k8s.io/v1", "leaderworkersets"),
     "Service": ("v1", "services"),
     "ConfigMap": ("v1", "configmaps"),
+    "Secret": ("v1", "secrets"),
     "Pod": ("v1", "pods"),
     "Event": ("v1", "events"),
     "Lease": ("coordination.k8s.io/v1", "leases"),

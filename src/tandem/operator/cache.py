@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from tandem.core.paths import at
 from tandem.operator import labels
-from tandem.operator.seen import Key, at
+from tandem.operator.seen import Key
 from tandem.operator.types import Raw
 
 GroupKey = tuple[str, str]
@@ -45,11 +46,14 @@ class Cache:
         if key := group_of(fresh):
             self._groups[key][(kind, metadata["name"])] = fresh
 
-    def drop(self, kind: str, namespace: str, name: str) -> Raw | None:
-        """Forget an object; returns what was known."""
-        old = self._items.pop((kind, namespace, name), None)
-        if old is not None:
-            self._forget(kind, old)
+    def drop(self, kind: str, namespace: str, name: str, *, uid: str | None = None) -> Raw | None:
+        """Forget an object; returns what was known. With `uid`, another one of the same name stays."""
+        where = (kind, namespace, name)
+        old = self._items.get(where)
+        if old is None or uid not in (None, old["metadata"].get("uid")):
+            return None
+        del self._items[where]
+        self._forget(kind, old)
         return old
 
     def replace(self, kind: str, items: Iterable[Raw], api_version: str | None = None) -> list[Raw]:

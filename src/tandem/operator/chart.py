@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
+from tandem.core.paths import at
 from tandem.operator.crds import as_yaml, crds
 from tandem.operator.labels import GROUP
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 NAMESPACE = "tandem-system"

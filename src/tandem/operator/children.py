@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.adapters import KIND as ADAPTER
 from tandem.operator.adapters import adapter, enabled
@@ -17,6 +18,7 @@ from tandem.operator.dependencies import waiting_for
 from tandem.operator.discovery import discovery_text
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.gang import POD_GROUP_API, gang_of, pod_group
+from tandem.operator.hub_token import token_env, token_secret
 from tandem.operator.naming import group_key, service_name
 from tandem.operator.pods import pod_template, role_labels, selector_labels
 from tandem.operator.ports import assign, read, written
@@ -33,7 +35,7 @@ from tandem.operator.rollout import (
     skew_partitions,
     unavailable_limits,
 )
-from tandem.operator.seen import Key, Seen, at, ownership
+from tandem.operator.seen import Key, Seen, ownership
 from tandem.operator.services import config_map, service
 from tandem.operator.status import RoleView
 from tandem.operator.types import Group, Raw
@@ -51,6 +53,8 @@ class Plan:
     faults: list[Fault] = field(default_factory=list)
     apply: list[Raw] = field(default_factory=list)
     delete: list[Raw] = field(default_factory=list)
+    secret: Raw | None = None
+    """Metadata of the Secret with the group's token, which is made before workloads and never written again."""
     views: list[RoleView] = field(default_factory=list)
 
 
@@ -75,6 +79,7 @@ class _Planner:
         self.found = {plan.role.name: self._mine(plan.kind, name_of(group, plan.role)) for plan in self.plans}
         self.services = {plan.role.name: self._service_name(plan) for plan in self.plans if _served(plan)}
         self.ports = self._ports()
+        self.secret = self._token_secret()
         self.restarting = to_delete(group, [item for item in self.found.values() if item])
         self.apply: list[Raw] = []
 
@@ -100,7 +105,9 @@ class _Planner:
         if revision is not None:
             self.apply.append(stamped(revision))
         keep = 5 if revision is None else 4
-        return Plan(apply=self.apply, delete=[*self._surplus(), *surplus(past, keep), *self.restarting], views=views)
+        surplus_ = [*self._surplus(), *surplus(past, keep), *self.restarting]
+        secret = self._metadata("Secret", self.secret, None) if self.secret else None
+        return Plan(apply=self.apply, delete=surplus_, secret=secret, views=views)
 
     def _roles(self, group_problem: str | None) -> Iterator[RoleView]:
         ready = {plan.role.name: self._ready(plan) for plan in self.plans}
@@ -155,6 +162,20 @@ class _Planner:
     def _templates(self, index: int, plan: RolePlan) -> tuple[Raw | None, Raw | None, str]:
         """Pod templates and their hash. No templates: the workload's own are kept, because they stand for this role."""
         found = self.found[plan.role.name]
+        asked = role_hash(plan.role, plan.template, plan.worker_template)
+        if found is not None and self._keeps_template(found, asked):
+            return None, None, asked
+        made = self._made(index, plan)
+        past = at(found, "metadata", "annotations", labels.TEMPLATE_HASH)
+        if past not in (None, made[2]):
+            # An operator that was upgraded rolls nothing: what an earlier one made of the same role stays.
+            older = self._made(index, plan, probes=False)
+            if older[2] == past:
+                return older
+        return made
+
+    def _made(self, index: int, plan: RolePlan, *, probes: bool = True) -> tuple[Raw, Raw | None, str]:
+        found = self.found[plan.role.name]
         selector = selector_of(found, selector_labels(self.group, plan.role.name))
         made: list[Raw | None] = []
         for source in (plan.template, plan.worker_template):
@@ -172,12 +193,12 @@ class _Planner:
                 gang=self.gang,
                 selector=selector,
                 ports=self.ports,
+                more_env=[token_env(self.secret)] if self.secret else [],
+                probes=probes,
             )
             made.append(template)
-        asked = role_hash(plan.role, plan.template, plan.worker_template)
-        if found is not None and self._keeps_template(found, asked):
-            return None, None, asked
-        return made[0], made[1], role_hash(plan.role, made[0] or {}, made[1])
+        leader = made[0] or {}
+        return leader, made[1], role_hash(plan.role, leader, made[1])
 
     def _keeps_template(self, found: Raw, asked: str) -> bool:
         """A workload that another operator made keeps its pods until somebody changes the role."""
@@ -245,6 +266,10 @@ class _Planner:
         }
         return assign(f"{self.group.namespace}/{self.group.name}", self.plans, known, self.seen.ports_taken)
 
+    def _token_secret(self) -> str | None:
+        templates = [each for plan in self.plans for each in (plan.template, plan.worker_template) if each is not None]
+        return token_secret(self.group, templates, [item for item in self.found.values() if item is not None])
+
     def _targets(self) -> dict[str, int]:
         """Replicas to run now; coordination of scaling may ask for fewer than wished."""
         wished = {plan.role.name: plan.role.replicas for plan in self.plans}
@@ -252,11 +277,12 @@ class _Planner:
             return wished
         current = {name: at(found, "spec", "replicas", default=0) for name, found in self.found.items()}
         ready = {name: at(found, "status", "readyReplicas", default=0) for name, found in self.found.items()}
-        scheduled = dict.fromkeys(wished, 0)
+        placed = dict.fromkeys(wished, 0)
         for pod in self.seen.pods:
             name = at(pod, "metadata", "labels", labels.ROLE)
-            if name in scheduled and at(pod, "spec", "nodeName"):
-                scheduled[name] += 1
+            if name in placed and at(pod, "spec", "nodeName"):
+                placed[name] += 1
+        scheduled = {plan.role.name: placed[plan.role.name] // plan.size for plan in self.plans}
         return scaling_targets(self.group.spec.coordination, wished, current, scheduled, ready)
 
     def _gang_problem(self) -> str | None:
@@ -293,9 +319,12 @@ class _Planner:
         wanted: set[Key] = {(item["kind"], item["metadata"]["name"]) for item in self.apply}
         wanted |= {(plan.kind, name_of(self.group, plan.role)) for plan in self.plans}
         wanted |= {("Service", name) for name in self.services.values()}
+        scheduler = POD_GROUP_API[self.gang.scheduler] if self.gang else None
         for key, item in self.seen.objects.items():
             kinds = (*WORKLOADS, "Service", "ConfigMap", "PodGroup", ADAPTER)
-            if key in wanted or key[0] not in kinds or at(item, "metadata", "deletionTimestamp"):
+            of_another_scheduler = key[0] == "PodGroup" and item.get("apiVersion") != scheduler
+            wished = key in wanted and not of_another_scheduler
+            if wished or key[0] not in kinds or at(item, "metadata", "deletionTimestamp"):
                 continue
             if ownership(item, self.group) == "ours":
                 yield item

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from tandem.core.paths import at
 from tandem.operator.labels import APPLIED_HASH
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 

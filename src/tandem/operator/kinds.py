@@ -62,4 +62,4 @@ class ProfileSpec(Spec, frozen=True):
     containers: list[Raw] = []
     volumes: list[Raw] = []
     update_strategy: Literal["NoUpdate", "RollingUpdate"] = "NoUpdate"
-    """Whether a changed profile rolls the pods that already use it."""
+    """Accepted and not heeded, as upstream: a changed profile rolls the pods that use it."""

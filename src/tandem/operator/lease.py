@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from tandem.core.paths import at
 from tandem.errors import ConfigError, LeaseLost
 from tandem.operator.api import Api, ApiError, url_of
 from tandem.operator.restarts import parse_time
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 logger = logging.getLogger(__name__)

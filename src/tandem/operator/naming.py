@@ -20,6 +20,11 @@ def group_key(namespace: str, group: str) -> str:
     return hashlib.sha1(f"{namespace}/{group}".encode(), usedforsecurity=False).hexdigest()
 
 
+def hub_token_name(group: str, uid: str) -> str:
+    """Of this group and not of an earlier one of its name, whose Secret may still be about to go."""
+    return f"{group[:NAME_LIMIT]}-hub-{uid[:8]}"
+
+
 def revision_name(group: str, digest: str, revision: int) -> str:
     """Name of a ControllerRevision; the number keeps a return to old content apart from that content's first time."""
     tail = f"-{digest}-{revision}"

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.labels import GROUP
-from tandem.operator.seen import at
 from tandem.operator.types import Group, GroupSpec, GroupStatus, Raw
 
 

@@ -5,7 +5,7 @@ The user's own words survive as they stand. What we add goes before the user's e
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tandem.operator import labels
 from tandem.operator.gang import Gang, mark
@@ -44,6 +44,8 @@ def pod_template(
     gang: Gang | None,
     selector: Mapping[str, str],
     ports: Ports,
+    more_env: Sequence[Raw] = (),
+    probes: bool = True,
 ) -> Raw:
     """The pod template of a workload.
 
@@ -51,6 +53,8 @@ def pod_template(
         path: where the role stands in the group, for faults.
         selector: what the workload selects by; pods must carry it, also when an older version chose it.
         ports: what the group has been given.
+        more_env: variables for every container.
+        probes: whether containers that serve get a readiness probe; the first operators gave none.
     Raises:
         InvalidGroup: an engine runtime profile does not fit.
     """
@@ -65,9 +69,9 @@ def pod_template(
     inject_runtimes(made, role, path, profiles)
     for container in pod.get("containers") or []:
         env = [*_env(group.name, role.name, indexed=kind != "Deployment"), *port_env(template, role.name, ports)]
-        _prepare(container, env)
+        _prepare(container, [*env, *more_env])
         _mount(container)
-    if metadata.get("annotations", {}).get(labels.READINESS_PROBE) != "off":
+    if probes and metadata.get("annotations", {}).get(labels.READINESS_PROBE) != "off":
         for container in pod.get("containers") or []:
             _probe(container)
     for container in pod.get("initContainers") or []:
@@ -104,23 +108,40 @@ def _prepare(container: Raw, injected: list[Raw]) -> None:
         container["ports"] = [{"protocol": "TCP", **port} for port in ports]
 
 
+def serves(container: Raw) -> bool:
+    """Whether a container runs `dynamo serve` or `tandem serve`, by its command line."""
+    return bool(_SERVES.search(" ".join(_words(container))))
+
+
 def _probe(container: Raw) -> None:
     """A container that serves is ready when it could answer, not when it started: or a rollout would not wait for it.
 
-    The guide's workers bring no probe. Where the image has no `tandem`, the container is ready at once, as without one.
+    The guide's workers bring no probe.
     """
-    line = " ".join(str(word) for key in ("command", "args") for word in container.get(key) or [])
-    if "readinessProbe" in container or not _SERVES.search(line):
-        return
-    ask = "command -v tandem >/dev/null || exit 0; exec tandem ready"
-    container["readinessProbe"] = {
-        "exec": {"command": ["sh", "-c", ask]},
-        "timeoutSeconds": 10,
-        "periodSeconds": 10,
-    }
+    if "readinessProbe" not in container and serves(container):
+        command = {"command": _question(_words(container)[0])}
+        container["readinessProbe"] = {"exec": command, "timeoutSeconds": 10, "periodSeconds": 10}
+
+
+def _question(program: str) -> list[str]:
+    """What the probe runs. A container that starts `tandem` itself is asked by the same, and needs no shell.
+
+    In others an image may have no `tandem`, such as upstream's own with its `dynamo`: it is ready at once, as without a
+    probe. That takes a shell to say; the one that the container starts with, where it does.
+    """
+    name = program.rpartition("/")[2]
+    if name == "tandem":
+        return [program, "ready"]
+    shell = program if name in _SHELLS else "sh"
+    return [shell, "-c", "command -v tandem >/dev/null || exit 0; exec tandem ready"]
+
+
+def _words(container: Raw) -> list[str]:
+    return [str(word) for key in ("command", "args") for word in container.get(key) or []]
 
 
 _SERVES = re.compile(r"\b(dynamo|tandem)\s+serve\b")
+_SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh")
 
 
 def _mount(container: Raw) -> None:

@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.labels import PORT_ALLOCATOR, PORTS
-from tandem.operator.roles import RolePlan
-from tandem.operator.seen import at
-from tandem.operator.types import Raw, Spec
+from tandem.operator.roles import RolePlan, template_parts
+from tandem.operator.types import GroupSpec, Raw, Spec
 
 FIRST: Final = 30000
 COUNT: Final = 5000
@@ -53,6 +53,11 @@ def wish_of(template: Raw) -> Wish:
     """
     text = at(template, "metadata", "annotations", PORT_ALLOCATOR)
     return Wish() if text is None else msgspec.json.decode(text, type=Wish)
+
+
+def asks_for_ports(spec: GroupSpec) -> bool:
+    """Whether any pod of the group may want a port."""
+    return any(at(part, "metadata", "annotations", PORT_ALLOCATOR) for part in template_parts(spec))
 
 
 def port_faults(plans: Mapping[int, RolePlan]) -> Iterable[Fault]:

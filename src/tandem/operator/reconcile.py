@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
+from secrets import token_urlsafe
 from typing import Final
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.adapters import KIND as ADAPTER
 from tandem.operator.adapters import Overridden, adapter_status, enabled, with_adapters
@@ -23,12 +25,13 @@ from tandem.operator.children import WORKLOADS, Plan, plan_children
 from tandem.operator.compare import Memo, is_part_of, must_apply, version_of
 from tandem.operator.events import Note, event, scaling_notes, transitions
 from tandem.operator.faults import InvalidGroup
+from tandem.operator.hub_token import misses_secret, token_object
 from tandem.operator.kinds import ProfileSpec
 from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, parse_group, shell_of, status_object
-from tandem.operator.ports import read
+from tandem.operator.ports import asks_for_ports, read
 from tandem.operator.restarts import trigger
-from tandem.operator.seen import Key, Seen, ServerFacts, at
+from tandem.operator.seen import Key, Seen, ServerFacts
 from tandem.operator.status import RoleView, group_status, invalid_status, refreshed
 from tandem.operator.types import Group, GroupStatus, Raw
 from tandem.operator.workloads import name_of
@@ -70,6 +73,8 @@ class GroupReconciler:
         self._memos: dict[tuple[str, str, str], Memo] = {}
         self._ports: dict[GroupKey, frozenset[int]] = {}
         """Ports that were given just now, perhaps not yet in the cache."""
+        self._secrets: dict[GroupKey, str] = {}
+        """Secrets with tokens that are known to be there."""
 
     async def reconcile(self, key: GroupKey) -> Outcome:
         """Bring one group's children in line and tell its status."""
@@ -91,8 +96,7 @@ class GroupReconciler:
             await self._tell(item, group, status)
             group = msgspec.structs.replace(group, status=status)
             item = self._cache.get(KIND, *key) or item
-        plan = plan_children(group, seen)
-        self._remember_ports(key, plan)
+        plan = self._decide(key, group, seen)
         if plan.faults:
             await self._tell(item, group, invalid_status(group, plan.faults, self._now()))
             return Outcome()
@@ -104,10 +108,11 @@ class GroupReconciler:
             if strangers:
                 seen = replace(seen, objects={**seen.objects, **strangers})
                 group, overridden = with_adapters(group, seen)
-                plan = plan_children(group, seen)
-        errors = await self._write(plan, seen)
+                plan = self._decide(key, group, seen)
+        errors = await self._make_secret(key, plan, seen)
+        errors |= await self._write(plan, seen)
         errors |= await self._scale(group, overridden)
-        views = [self._fresh(group, view, errors) for view in plan.views]
+        views = [self._fresh(group, view, plan, errors) for view in plan.views]
         status = group_status(group, views, restart=None, now=self._now())
         notes = scaling_notes(overridden)
         await self._tell(item, group, status, notes)
@@ -120,6 +125,7 @@ class GroupReconciler:
         self._memos.pop((kind, namespace, name), None)
         if kind == KIND:
             self._ports.pop((namespace, name), None)
+            self._secrets.pop((namespace, name), None)
 
     # ── load ──
 
@@ -127,23 +133,25 @@ class GroupReconciler:
         found = self._cache.of_group(key)
         pods = [item for (kind, _), item in found.items() if kind == "Pod"]
         children = {where: item for where, item in found.items() if where[0] not in ("Pod", KIND)}
-        taken = (
-            self._ports_taken(key) if labels.PORT_ALLOCATOR in repr(self._cache.get(KIND, *key)) else frozenset[int]()
-        )
-        return Seen(objects=children, pods=pods, profiles=self._profiles(), facts=self._facts(), ports_taken=taken)
+        return Seen(objects=children, pods=pods, profiles=self._profiles(), facts=self._facts())
+
+    def _decide(self, key: GroupKey, group: Group, seen: Seen) -> Plan:
+        """Plan, and note which ports that gives. Nothing is awaited in between, or two groups could get the same."""
+        if asks_for_ports(group.spec):
+            seen = replace(seen, ports_taken=self._ports_taken(key))
+        plan = plan_children(group, seen)
+        found = {number for wish in plan.apply if wish["kind"] == "ConfigMap" for number in read(wish).values()}
+        if found:
+            self._ports[key] = frozenset(found)
+        else:
+            self._ports.pop(key, None)
+        return plan
 
     def _ports_taken(self, key: GroupKey) -> frozenset[int]:
         """What other groups have, by the cache or by what was decided a moment ago."""
         kept = [read(item).values() for item in self._cache.of_kind("ConfigMap") if group_of(item) != key]
         given = [ports for other, ports in self._ports.items() if other != key]
         return frozenset().union(*kept, *given)
-
-    def _remember_ports(self, key: GroupKey, plan: Plan) -> None:
-        found = {number for wish in plan.apply if wish["kind"] == "ConfigMap" for number in read(wish).values()}
-        if found:
-            self._ports[key] = frozenset(found)
-        else:
-            self._ports.pop(key, None)
 
     def _profiles(self) -> dict[str, ProfileSpec]:
         found: dict[str, ProfileSpec] = {}
@@ -180,6 +188,22 @@ class GroupReconciler:
         }
 
     # ── apply ──
+
+    async def _make_secret(self, key: GroupKey, plan: Plan, seen: Seen) -> dict[Key, str]:
+        """The Secret with the group's token, once. One that is there is left as it is: the operator may not read it."""
+        if plan.secret is None or (self._secrets.get(key) == plan.secret["name"] and not misses_secret(seen.pods)):
+            return {}
+        name = plan.secret["name"]
+        made = token_object(plan.secret, token_urlsafe(24))
+        try:
+            await self._api.create(url_of("Secret", key[0]), made)
+            self._metrics.writes.labels("Secret").inc()
+        except ApiError as error:
+            if error.status != 409:
+                logger.warning("secret.refused name=%s/%s %s", key[0], name, error)
+                return {("Secret", name): f"Secret {name} was refused: {error}"}
+        self._secrets[key] = name
+        return {}
 
     async def _write(self, plan: Plan, seen: Seen) -> dict[Key, str]:
         """Apply what differs and delete what is surplus; returns what was refused, by object."""
@@ -225,7 +249,7 @@ class GroupReconciler:
         self._metrics.writes.labels(kind).inc()
         self._memos.pop((kind, metadata["namespace"], metadata["name"]), None)
         if kind not in WORKLOADS:
-            self._cache.drop(kind, metadata["namespace"], metadata["name"])
+            self._cache.drop(kind, metadata["namespace"], metadata["name"], uid=metadata.get("uid"))
 
     async def _scale(self, group: Group, overridden: Sequence[Overridden]) -> dict[Key, str]:
         """Make the group's spec agree with its adapters, and give new adapters their first number."""
@@ -254,12 +278,12 @@ class GroupReconciler:
 
     # ── tell ──
 
-    def _fresh(self, group: Group, view: RoleView, errors: dict[Key, str]) -> RoleView:
+    def _fresh(self, group: Group, view: RoleView, plan: Plan, errors: dict[Key, str]) -> RoleView:
         """The view after the writes: with the workload as the server answered, and with what it refused."""
         name = name_of(group, view.plan.role)
         found = self._cache.get(view.plan.kind, group.namespace, name) if not view.problem else view.workload
-        service = f"s-{name}"
-        refused = [text for (_, child), text in errors.items() if child in (name, service)]
+        needed = {name, f"s-{name}", (plan.secret or {}).get("name")}
+        refused = [text for (_, child), text in errors.items() if child in needed]
         fresh = refreshed(view, found)
         return replace(fresh, problem=view.problem or (refused[0] if refused else None))
 

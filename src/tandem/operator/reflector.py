@@ -99,7 +99,7 @@ class Reflector:
             if event["type"] == "BOOKMARK":
                 continue
             if event["type"] == "DELETED":
-                self._cache.drop(self.kind, metadata.get("namespace", ""), metadata["name"])
+                self._cache.drop(self.kind, metadata.get("namespace", ""), metadata["name"], uid=metadata.get("uid"))
                 self._changed(self.kind, item, True)
             else:
                 self._cache.put(self.kind, item)

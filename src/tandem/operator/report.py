@@ -7,10 +7,10 @@ from datetime import datetime
 
 import yaml
 
+from tandem.core.paths import at
 from tandem.errors import ConfigError
 from tandem.operator.restarts import parse_time
 from tandem.operator.revisions import content, remembered, revisions_of
-from tandem.operator.seen import at
 from tandem.operator.types import GroupSpec, Raw
 
 _BAR_CHARACTERS = 16

@@ -9,8 +9,8 @@ changes nothing, and two failures in one restart are one restart.
 from collections.abc import Sequence
 from datetime import datetime
 
+from tandem.core.paths import at
 from tandem.operator import labels
-from tandem.operator.seen import at
 from tandem.operator.types import Condition, Group, Raw
 
 Restart = tuple[bool, str]

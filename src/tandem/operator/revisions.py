@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.compare import digest
 from tandem.operator.naming import revision_name
-from tandem.operator.seen import at
 from tandem.operator.types import Group, GroupSpec, Raw
 
 KEPT = 5

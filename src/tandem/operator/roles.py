@@ -1,5 +1,6 @@
 """One role, whichever version's words it was written in, as one value: which workload, how many, which template."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -78,6 +79,21 @@ def plan_role(spec: GroupSpec, index: int) -> RolePlan:
             return _leader_worker(role, base, None, None, 1)
         return _leader_worker(role, base, lws.patch_leader_template, lws.patch_worker_template, lws.size)
     return RolePlan(role=role, kind=kind, template=base)
+
+
+def template_parts(spec: GroupSpec) -> Iterator[Raw]:
+    """Every template and patch that pods of the group are made from, as they were written."""
+    parts: list[Raw | None] = [shared.template for shared in spec.role_templates]
+    for role in spec.roles:
+        parts += [role.template, role.template_patch]
+        if lws := role.leader_worker_set:
+            parts += [lws.patch_leader_template, lws.patch_worker_template]
+        if alone := role.standalone_pattern:
+            parts += [alone.template, alone.template_ref.patch if alone.template_ref else None]
+        if pattern := role.leader_worker_pattern:
+            parts += [pattern.template, pattern.template_ref.patch if pattern.template_ref else None]
+            parts += [pattern.leader_template_patch, pattern.worker_template_patch]
+    return (part for part in parts if part is not None)
 
 
 def _leader_worker(role: Role, base: Raw, leader: Raw | None, worker: Raw | None, size: int) -> RolePlan:

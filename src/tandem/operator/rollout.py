@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tandem.core.paths import at
 from tandem.operator.amounts import resolve
-from tandem.operator.seen import at
 from tandem.operator.types import Coordination, Raw, Role, RollingUpdate
 
 
@@ -19,7 +19,9 @@ class Pace:
     """What a workload is told about its rollout."""
 
     replicas: int
-    """Pods (or groups of pods) to run now, a surge included."""
+    """Pods (or groups of pods) to run now."""
+    surge: int = 0
+    """Pods of a StatefulSet beyond those, while it rolls; other kinds surge by themselves."""
     partition: int = 0
     max_unavailable: int | str | None = None
     max_surge: int | str | None = None
@@ -110,7 +112,8 @@ def pace(
     else:
         surge = 0
     return Pace(
-        replicas=replicas + surge,
+        replicas=replicas,
+        surge=surge,
         partition=max(held_back(role, replicas), skew_partition),
         max_unavailable=wish.max_unavailable if max_unavailable is None else max_unavailable,
         max_surge=wish.max_surge,

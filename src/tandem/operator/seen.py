@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.kinds import ProfileSpec
 from tandem.operator.types import Group, Raw
@@ -40,16 +41,6 @@ class Seen:
     def of(self, kind: str) -> list[Raw]:
         """All objects of a kind."""
         return [item for (found, _), item in self.objects.items() if found == kind]
-
-
-def at(item: Raw | None, *path: str, default: Any = None) -> Any:
-    """The value at a path of keys, or `default` where the path ends early or holds null."""
-    value: Any = item
-    for key in path:
-        if not isinstance(value, dict):
-            return default
-        value = value.get(key)
-    return default if value is None else value
 
 
 Ownership = Literal["ours", "adoptable", "former", "foreign"]

@@ -18,6 +18,7 @@ from typing import Any, Final
 import kopf
 from aiohttp import web
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.access import Access
 from tandem.operator.api import Api, ApiError
@@ -31,7 +32,7 @@ from tandem.operator.queue import WorkQueue
 from tandem.operator.reconcile import KIND as GROUP_KIND
 from tandem.operator.reconcile import GroupReconciler, Outcome
 from tandem.operator.reflector import Reflector
-from tandem.operator.seen import ServerFacts, at
+from tandem.operator.seen import ServerFacts
 from tandem.operator.set_reconcile import KIND as SET_KIND
 from tandem.operator.set_reconcile import SetReconciler
 from tandem.operator.types import Raw
@@ -126,7 +127,7 @@ class Operator:
         metadata = item["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if gone:
-            self.cache.drop(kind, namespace, name)
+            self.cache.drop(kind, namespace, name, uid=metadata.get("uid"))
             self._forget(kind, namespace, name)
         elif kind in _OWN_KINDS:
             self.cache.put(kind, item)

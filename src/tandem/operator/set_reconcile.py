@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator.api import Api, ApiError
 from tandem.operator.cache import Cache, GroupKey
 from tandem.operator.compare import is_part_of, must_apply
@@ -16,7 +17,6 @@ from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, status_object
 from tandem.operator.reconcile import KIND as GROUP_KIND
 from tandem.operator.reconcile import Outcome
-from tandem.operator.seen import at
 from tandem.operator.sets import SetPlan, parse_set, plan_set, set_status
 from tandem.operator.types import Raw
 

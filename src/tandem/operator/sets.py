@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.amounts import resolve
 from tandem.operator.compare import digest, stamped
 from tandem.operator.faults import Fault
 from tandem.operator.kinds import SetSpec, SetStatus
-from tandem.operator.seen import at
 from tandem.operator.types import Condition, Raw
 from tandem.operator.validation import faults_of
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.faults import Fault
 from tandem.operator.restarts import condition, in_progress
 from tandem.operator.roles import RolePlan
 from tandem.operator.rollout import progress
-from tandem.operator.seen import at
 from tandem.operator.types import Condition, Group, GroupStatus, Raw, RoleStatus
 from tandem.operator.workloads import is_ready
 

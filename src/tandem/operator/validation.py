@@ -6,7 +6,7 @@ Admission refuses a group with any of them; where admission was down, the group 
 import re
 from collections.abc import Iterator, Sequence
 
-from tandem.operator.amounts import is_amount, resolve
+from tandem.operator.amounts import is_amount
 from tandem.operator.dependencies import cycle, unknown_dependencies
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.naming import workload_name
@@ -39,6 +39,22 @@ def faults_of(name: str, spec: GroupSpec) -> list[Fault]:
     found += _dependencies(spec.roles)
     found += _policies(spec)
     return found
+
+
+def slips(spec: GroupSpec) -> Iterator[Fault]:
+    """What can be built and is hardly meant. Refused at admission; where it is there already it holds as it stands.
+
+    A partition of all pods is how groups were held still before admission was; and an autoscaler that takes pods away
+    must not make its group invalid.
+    """
+    for index, role in enumerate(spec.roles):
+        update = role.rollout_strategy.rolling_update if role.rollout_strategy else None
+        scaled = role.scaling_adapter is not None and role.scaling_adapter.enable
+        if update is None or scaled or not isinstance(update.partition, int) or not role.replicas > 0:
+            continue
+        if update.partition >= role.replicas:
+            path = f"spec.roles[{index}].rolloutStrategy.rollingUpdate.partition"
+            yield Fault(path, f"{update.partition} must be less than replicas {role.replicas}")
 
 
 def _templates(spec: GroupSpec) -> Iterator[Fault]:
@@ -109,9 +125,6 @@ def _rolling(path: str, role: Role) -> Iterator[Fault]:
         return
     if update.max_surge in (0, "0%") and update.max_unavailable in (0, "0%"):
         yield Fault(path, "maxSurge and maxUnavailable cannot both be 0: no pod could ever be replaced")
-    held = resolve(update.partition or 0, role.replicas, up=True)
-    if isinstance(update.partition, int) and held >= role.replicas > 0 and held:
-        yield Fault(f"{path}.partition", f"{held} must be less than replicas {role.replicas}")
 
 
 def _names(group: str, roles: Sequence[Role]) -> Iterator[Fault]:

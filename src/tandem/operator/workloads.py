@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+from tandem.core.paths import at
 from tandem.operator import labels
 from tandem.operator.compare import digest
 from tandem.operator.naming import workload_name
 from tandem.operator.roles import API_VERSIONS, RolePlan
 from tandem.operator.rollout import Pace, rolling_update
-from tandem.operator.seen import ServerFacts, at
+from tandem.operator.seen import ServerFacts
 from tandem.operator.types import Group, Raw, Role
 
 MINOR_WITH_MIN_READY_SECONDS = 22
@@ -53,7 +54,7 @@ def _stateful_set(role: Role, pace: Pace, service: str, facts: ServerFacts) -> R
     if pace.max_unavailable not in (None, 1, 0, "0%") and facts.minor >= MINOR_WITH_MAX_UNAVAILABLE:
         update["maxUnavailable"] = pace.max_unavailable
     return {
-        "replicas": pace.replicas,
+        "replicas": pace.replicas + pace.surge,
         "serviceName": service,
         "podManagementPolicy": role.pod_management_policy or "Parallel",
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": update},
@@ -61,7 +62,7 @@ def _stateful_set(role: Role, pace: Pace, service: str, facts: ServerFacts) -> R
 
 
 def _deployment(role: Role, pace: Pace) -> Raw:
-    spec: Raw = {"replicas": role.replicas}
+    spec: Raw = {"replicas": pace.replicas}
     amounts = {"maxUnavailable": pace.max_unavailable, "maxSurge": pace.max_surge}
     if update := {key: value for key, value in amounts.items() if value is not None}:
         spec["strategy"] = {"type": "RollingUpdate", "rollingUpdate": update}
@@ -81,7 +82,7 @@ def _leader_worker_set(plan: RolePlan, pace: Pace, template: Raw | None, worker_
     }
     if template is not None:
         leader_worker |= {"leaderTemplate": template, "workerTemplate": worker_template}
-    spec: Raw = {"replicas": role.replicas, "leaderWorkerTemplate": leader_worker}
+    spec: Raw = {"replicas": pace.replicas, "leaderWorkerTemplate": leader_worker}
     amounts = {"maxUnavailable": pace.max_unavailable, "maxSurge": pace.max_surge}
     limits = {key: value for key, value in amounts.items() if value is not None}
     if limits or rolling_update(role) is not None or pace.partition:

@@ -33,7 +33,7 @@ async def open_planes(settings: PlaneSettings) -> Planes:
         missing = "etcd" if settings.etcd is None else "nats"
         raise ConfigError(f"{missing} is not set and no embedded hub is given in its place")
     hub = settings.hub
-    remote = HubConnection(hub, settings.requests) if isinstance(hub, Path | str) else None
+    remote = HubConnection(hub, settings.requests, token=settings.hub_token) if isinstance(hub, Path | str) else None
     store: Store
     bus: Bus
     if settings.etcd is not None:

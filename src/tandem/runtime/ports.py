@@ -101,8 +101,10 @@ class Runtime(Protocol):
         request_type: type[Req],
         response_type: type[Resp],
         handler: Callable[[Req], AsyncGenerator[Resp, None]],
+        *,
+        to_the_end: bool = False,
     ) -> None:
-        """Answer calls of `endpoint` on this process's server.
+        """Answer calls of `endpoint` on this process's server; `to_the_end`: also while running calls are waited for.
 
         A request that does not decode is refused with `ProtocolMismatch`. Headers, deadline and caller of the
         call that a handler runs for: `runtime.calls.current_call()`.

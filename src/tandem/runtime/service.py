@@ -71,9 +71,11 @@ class ConnectedRuntime:
         request_type: type[Req],
         response_type: type[Resp],
         handler: TypedHandler[Req, Resp],
+        *,
+        to_the_end: bool = False,
     ) -> None:
         """Answer calls of `endpoint` with what the async generator `handler` yields."""
-        self.server.register(endpoint, typed_handler(request_type, handler))
+        self.server.register(endpoint, typed_handler(request_type, handler), to_the_end=to_the_end)
 
     async def announce(self, card: InstanceCard) -> KeptRegistration:
         key = f"{ROOT}/{card.namespace}/{card.component}/{card.instance_id}"

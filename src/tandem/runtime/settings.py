@@ -24,6 +24,9 @@ class PlaneSettings:
     """The embedded planes: a hub in this process, or where the process that hosts it listens: a Unix socket, or
     `host:port` when it is on another host. Such a one also holds our instances beside etcd."""
 
+    hub_token: str | None = field(default=None, repr=False)
+    """What a hub on another host wants of its callers, if it does."""
+
     lease_ttl_s: float = 10.0
     """How long after its death an instance is still found. Also how long one that the store forgot stays. Seconds."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tandem.core.bounds import MAX_WAIT_S
 from tandem.core.userinfo import shown
 from tandem.settings.fields import setting
 
@@ -116,6 +117,10 @@ class PlaneSettings:
     group_port: int = setting(9345, env="TANDEM_GROUP_PORT")
     """Port of the embedded planes in the pod of the group that hosts them. The guide's pod declares 9345."""
 
+    group_token: str | None = setting(None, env="TANDEM_GROUP_TOKEN", secret=True)
+    """What the pod that hosts the group's planes wants of those who join it. The operator gives it to pods, from a
+    Secret of their group. Unset: whoever reaches the port is let in."""
+
     advertise_host: str | None = setting(None, env="TANDEM_ADVERTISE_HOST")
     """Address under which this process is called. Default: the source address of the route to the store; loopback
     with embedded planes."""
@@ -131,6 +136,6 @@ class PlaneSettings:
         for url in self.etcd_endpoints:
             if not url or url.count("://") > 1:
                 faults.append(f"ETCD_ENDPOINTS holds {shown(url)!r}, which is no URL")
-        if self.lease_ttl_s <= 0:
-            faults.append("lease-ttl-s must be positive")
+        if not 0 < self.lease_ttl_s <= MAX_WAIT_S:
+            faults.append(f"lease-ttl-s must be over 0 and at most {MAX_WAIT_S:g}, not {self.lease_ttl_s:g}")
         return faults

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tandem.core.bounds import MAX_WAIT_S
 from tandem.settings.fields import setting
 
 
@@ -100,8 +101,8 @@ class DisaggSettings:
             faults.append("max-local-prefill-length must not be negative")
         if self.prefill_timeout_s <= 0:
             faults.append("prefill-timeout-s must be positive")
-        if self.ack_wait_s <= 0:
-            faults.append("ack-wait-s must be positive")
+        if not 0 < self.ack_wait_s <= MAX_WAIT_S:
+            faults.append(f"ack-wait-s must be over 0 and at most {MAX_WAIT_S:g}, not {self.ack_wait_s:g}")
         if self.prefill_token_budget is not None and self.prefill_token_budget < 1:
             faults.append("prefill-token-budget must be at least 1")
         return faults

@@ -1,5 +1,6 @@
 """Lets other processes use a hub: its operations as endpoints on a private socket, or for other hosts on a port."""
 
+import hmac
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tandem.errors import ProtocolMismatch
+from tandem.errors import ProtocolMismatch, Unavailable
 from tandem.transport import embedded_wire as wire
 from tandem.transport.embedded_hub import EmbeddedHub
 from tandem.transport.embedded_wire import hub_address
@@ -24,10 +25,22 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class HubServer:
-    """Serves `hub` at the Unix socket `at` (mode 0600; its folder should be 0700), or at the address `host:port`."""
+    """Serves `hub` at the Unix socket `at` (mode 0600; its folder should be 0700), or at the address `host:port`.
 
-    def __init__(self, hub: EmbeddedHub, at: Path | str, settings: RequestPlaneSettings | None = None) -> None:
+    Args:
+        token: what every call must carry; None lets in whoever reaches the address.
+    """
+
+    def __init__(
+        self,
+        hub: EmbeddedHub,
+        at: Path | str,
+        settings: RequestPlaneSettings | None = None,
+        *,
+        token: str | None = None,
+    ) -> None:
         self._hub = hub
+        self._token = token.encode() if token else None
         self._server = TcpRequestServer(hub_address(at), identity="hub", settings=settings)
         one, many = self._one, self._many
         one(wire.Grant, self._grant)
@@ -67,6 +80,7 @@ class HubServer:
         decoder = msgspec.msgpack.Decoder(request_type)
 
         async def handler(payload: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
+            self._admit(context)
             try:
                 request = decoder.decode(payload)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -79,6 +93,15 @@ class HubServer:
                 await stream.aclose()
 
         self._server.register(request_type.endpoint(), handler)
+
+    def _admit(self, context: CallContext) -> None:
+        """Raises `Unavailable`, as any place where the caller is not served."""
+        if self._token is None:
+            return
+        given = context.headers.get(wire.TOKEN_HEADER, "")
+        if not hmac.compare_digest(given.encode(), self._token):
+            has = "another than ours" if given else "none"
+            raise Unavailable(f"the group's hub wants its token, and {context.peer} has {has}: see TANDEM_GROUP_TOKEN")
 
     # ── store ────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,9 +13,10 @@ import msgspec
 from tandem.errors import DeadlineExceeded, ServingError, Unavailable
 from tandem.transport import embedded_wire as wire
 from tandem.transport.lease import KeptLease, noting_loss
+from tandem.transport.outage_log import OutageLog
 from tandem.transport.ports import Lease, StoreEvent
 from tandem.transport.settings import RequestPlaneSettings
-from tandem.transport.tcp import TcpRequestClient
+from tandem.transport.tcp import TcpCallStream, TcpRequestClient
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +30,19 @@ _change_decoder = msgspec.msgpack.Decoder(wire.Change)
 
 
 class HubConnection:
-    """The way to a hub's host, shared by the store and the bus of a process."""
+    """The way to a hub's host, shared by the store and the bus of a process.
 
-    def __init__(self, at: Path | str, settings: RequestPlaneSettings | None = None) -> None:
+    Args:
+        token: what the host wants of its callers, if it does.
+    """
+
+    def __init__(
+        self, at: Path | str, settings: RequestPlaneSettings | None = None, *, token: str | None = None
+    ) -> None:
         self.address = wire.hub_address(at)
         self.local = isinstance(at, Path)
         self.client = TcpRequestClient(settings)
+        self._headers = {wire.TOKEN_HEADER: token} if token else {}
 
     @property
     def connected(self) -> bool:
@@ -57,9 +65,7 @@ class HubConnection:
         deadline, give_up = now + timeout_s, now + dial_s
         while True:
             try:
-                stream = await self.client.call(
-                    self.address, request.endpoint(), msgspec.msgpack.encode(request), deadline=deadline
-                )
+                stream = await self._call(request, deadline)
                 break
             except DeadlineExceeded:
                 raise Unavailable(f"the embedded planes at {self.address} do not answer") from None
@@ -78,12 +84,18 @@ class HubConnection:
 
     async def stream(self, request: wire.Request) -> AsyncGenerator[bytes, None]:
         """The answers to `request` until the connection breaks. Raises `Unavailable`."""
-        stream = await self.client.call(self.address, request.endpoint(), msgspec.msgpack.encode(request))
+        stream = await self._call(request, None)
         try:
             async for payload in stream:
                 yield payload
         finally:
             await stream.aclose()
+
+    async def _call(self, request: wire.Request, deadline: float | None) -> TcpCallStream:
+        packed = msgspec.msgpack.encode(request)
+        return await self.client.call(
+            self.address, request.endpoint(), packed, deadline=deadline, headers=self._headers
+        )
 
     async def aclose(self) -> None:
         """Close. Safe to repeat: the store and the bus both do."""
@@ -140,15 +152,17 @@ class RemoteStore:
 
     async def _events(self, prefix: str) -> AsyncGenerator[StoreEvent, None]:
         told, pause_s = False, _RETRY_S
+        outage = OutageLog(log, "hub.watch", f"prefix={prefix}")
         while not self._closed:
             changes = self._connection.stream(wire.Watch(prefix))
             try:
                 async for payload in changes:
                     kind, key, value = _change_decoder.decode(payload)
                     told, pause_s = False, _RETRY_S
+                    outage.works()
                     yield StoreEvent(kind, key, value)
             except ServingError as error:
-                log.info("hub.watch_broken prefix=%s reason=%r", prefix, error.message)
+                outage.broken(error.message)
             finally:
                 await changes.aclose()
             if not told and not self._closed:

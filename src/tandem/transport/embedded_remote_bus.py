@@ -12,6 +12,7 @@ from tandem.errors import InstanceLost, ServingError
 from tandem.transport import embedded_wire as wire
 from tandem.transport.embedded_remote import ASK_TIMEOUT_S, HubConnection
 from tandem.transport.mailbox import Mailbox
+from tandem.transport.outage_log import OutageLog
 from tandem.transport.ports import BusMessage, Delivery, LaneDepth
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class RemoteBus:
 
     async def _read(self, subject: str, mailbox: Mailbox[BusMessage], stands: asyncio.Event) -> None:
         # Reads on without waiting for the subscriber: a slow one loses its oldest messages here, not the host's time.
+        outage = OutageLog(log, "hub.subscription", f"subject={subject}")
         while True:
             try:
                 async with aclosing(self._connection.stream(wire.Subscribe(subject, mailbox.limit))) as messages:
@@ -92,12 +94,14 @@ class RemoteBus:
                             mailbox.put(BusMessage(name, payload))
                         else:
                             stands.set()
+                            outage.works()
             except ServingError as error:
-                log.info("hub.subscription_broken subject=%s reason=%r", subject, error.message)
+                outage.broken(error.message)
             await asyncio.sleep(_RETRY_S)
 
     async def _publish_all(self) -> None:
         # One batch under way at a time: while it travels, the next one gathers.
+        outage = OutageLog(log, "hub.publish", "meanwhile=dropped")
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -106,9 +110,10 @@ class RemoteBus:
                 if not self.connected:
                     raise InstanceLost("not connected")
                 await self._connection.ask(wire.Publish(batch), type(None), dial_s=0)
+                outage.works()
             except ServingError as error:
                 self.dropped += len(batch)
-                log.info("hub.publish_dropped messages=%d reason=%r", len(batch), error.message)
+                outage.broken(error.message)
 
     async def _stay_connected(self) -> None:
         while True:
@@ -155,6 +160,7 @@ class RemoteWorkQueue:
         self.key = (name, ack_wait_s)
         self._connection = connection
         self._tasks = tasks
+        self._outage = OutageLog(log, "hub.take", f"queue={name}")
 
     async def put(self, lane: str, job_id: str, payload: bytes) -> None:
         await self._connection.ask(wire.PutJob(*self.key, lane, job_id, payload), type(None))
@@ -168,9 +174,10 @@ class RemoteWorkQueue:
                 made = await self._connection.ask(
                     take, list[wire.Taken], timeout_s=left_s + ASK_TIMEOUT_S, dial_s=left_s
                 )
+                self._outage.works()
                 return [RemoteDelivery(self, taken) for taken in made]
             except ServingError as error:
-                log.info("hub.take_broken queue=%s reason=%r", self.key[0], error.message)
+                self._outage.broken(error.message)
             if until - time.monotonic() <= _RETRY_S:
                 return []
             await asyncio.sleep(_RETRY_S)

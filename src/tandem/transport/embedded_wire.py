@@ -5,9 +5,22 @@ value, or for `Watch` and `Subscribe` a stream of them.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+from tandem.core.bounds import MAX_WAIT_S
+
+TOKEN_HEADER = "hub-token"
+"""Header of every call to a hub that wants a token."""
+
+MAX_PENDING = 65536
+"""Messages that a host keeps for a subscriber who does not read."""
+
+# What a client chooses costs its host memory and timers, so a request over these bounds is refused whole.
+Lasting = Annotated[float, Meta(gt=0, le=MAX_WAIT_S)]
+Wait = Annotated[float, Meta(ge=0, le=MAX_WAIT_S)]
 
 
 def hub_address(at: Path | str) -> str:
@@ -26,7 +39,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 class Grant(Request, frozen=True):
     """→ int, the lease."""
 
-    ttl_s: float
+    ttl_s: Lasting
 
 
 class Renew(Request, frozen=True):
@@ -88,14 +101,14 @@ class Subscribe(Request, frozen=True):
     """→ stream of (subject, payload); the first one, with no subject, says that the subscription stands."""
 
     subject: str
-    max_pending: int
+    max_pending: Annotated[int, Meta(ge=1, le=MAX_PENDING)]
 
 
 class Queued(Request, frozen=True):
     """Base of what concerns a work queue; it is made when it is not there."""
 
     queue: str
-    ack_wait_s: float
+    ack_wait_s: Lasting
 
 
 class PutJob(Queued, frozen=True):
@@ -110,7 +123,7 @@ class Take(Queued, frozen=True):
     """→ list of `Taken`, at most one."""
 
     lanes: list[str]
-    timeout_s: float
+    timeout_s: Wait
 
 
 class Taken(msgspec.Struct, frozen=True, array_like=True):
@@ -140,7 +153,7 @@ class Nak(Queued, frozen=True):
 
     seq: int
     number: int
-    delay_s: float
+    delay_s: Wait
 
 
 class CancelJob(Queued, frozen=True):

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from tandem.errors import LeaseLost, ServingError, Unavailable
 from tandem.transport.etcd_gateway import EtcdGateway, Json, from_wire, prefix_range, to_wire
 from tandem.transport.lease import KeptLease, noting_loss
+from tandem.transport.outage_log import OutageLog
 from tandem.transport.ports import Lease, StoreEvent
 from tandem.transport.settings import EtcdSettings
 
@@ -98,10 +99,12 @@ class EtcdStore:
         the same cluster id, and would stay silent until it caught up with us.
         """
         told, retry_s = False, _RETRY_S
+        outage = OutageLog(log, "etcd.watch", f"prefix={prefix}")
         while not self._closed:
             try:
                 found, revision = await self._list(prefix)
                 told, retry_s = False, _RETRY_S
+                outage.works()
                 for key, value in found.items():
                     yield StoreEvent("put", key, value)
                 yield StoreEvent("synced")
@@ -109,7 +112,7 @@ class EtcdStore:
                     async for event in events:
                         yield event
             except ServingError as error:
-                log.info("etcd.watch_broken prefix=%s reason=%r", prefix, error.message)
+                outage.broken(error.message)
             if self._closed:
                 return
             if not told:

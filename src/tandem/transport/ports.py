@@ -230,12 +230,16 @@ class RequestServer(Protocol):
     address: str
     """What callers dial, known after `start`: host:port or unix:/path."""
 
-    def register(self, endpoint: str, handler: Handler) -> None: ...
+    def register(self, endpoint: str, handler: Handler, *, to_the_end: bool = False) -> None:
+        """Serve `endpoint` from now on. `to_the_end`: also while draining, since running calls wait for such calls."""
 
     async def start(self) -> None: ...
 
     async def drain(self, timeout_s: float) -> None:
-        """Accept no new call (they get `Unavailable`), wait for the running ones, at most `timeout_s`."""
+        """Accept no new call (they get `Unavailable`), wait for the running ones, at most `timeout_s`.
+
+        Endpoints that are served to the end go on, and are not waited for.
+        """
 
     async def aclose(self) -> None:
         """Close every connection; running handlers are cancelled."""

@@ -135,7 +135,7 @@ class _ServerLink(Link):
             raise NotOurs("stream opened twice")
         handler = self._server.handlers.get(opened.endpoint)
         refusal: ServingError | None = None
-        if self._server.draining:
+        if self._server.draining and opened.endpoint not in self._server.to_the_end:
             refusal = Unavailable("this instance is stopping")
         elif handler is None:
             refusal = Unavailable(f"no endpoint {opened.endpoint[:100]!r} here")
@@ -210,6 +210,8 @@ class TcpRequestServer:
         self.handlers: dict[str, Handler] = {}
         self.links: set[_ServerLink] = set()
         self.draining = False
+        self.to_the_end: set[str] = set()
+        """Endpoints whose calls running ones wait for: they are served while draining."""
         self.rejected: Counter[str] = Counter()
         """Connections closed because of what came on them, by reason without its numbers."""
         self._listen = parse_address(listen)
@@ -222,9 +224,11 @@ class TcpRequestServer:
         """Calls that have not ended."""
         return len(self._tasks)
 
-    def register(self, endpoint: str, handler: Handler) -> None:
+    def register(self, endpoint: str, handler: Handler, *, to_the_end: bool = False) -> None:
         """Serve `endpoint` from now on. A second handler replaces the first for new calls."""
         self.handlers[endpoint] = handler
+        if to_the_end:
+            self.to_the_end.add(endpoint)
 
     async def start(self) -> None:
         """Listen. Raises `Unavailable` when the address is taken."""

@@ -123,8 +123,9 @@ class EngineWorker:
         runtime.serve("generate", GenerateRequest, STEP, self._decode.steps)
         if self._engine.capabilities.embeds:
             runtime.serve("embed", EmbedRequest, EmbedOutput, self._embed)
-        runtime.serve("claim", PrefillClaim, Verdict, self._decode.claim)
-        runtime.serve("progress", PrefillProgress, Verdict, self._decode.progress)
+        # Requests that run when the worker is told to stop still wait for what prefill workers have to tell them.
+        runtime.serve("claim", PrefillClaim, Verdict, self._decode.claim, to_the_end=True)
+        runtime.serve("progress", PrefillProgress, Verdict, self._decode.progress, to_the_end=True)
         runtime.serve("reset_prefix_cache", Nothing, bool, self._reset_prefix_cache)
         runtime.serve("status", Nothing, dict[str, Any], self._status)
         if self._engine.capabilities.kv_events:

@@ -6,7 +6,7 @@ folder=$1 repository=$2
 shift 2
 mount -t proc proc /proc
 ip link set lo up
-ip link add br0 type bridge
+ip link add br0 address 02:00:00:00:00:01 type bridge # else it has that of one of its pods, and another when that goes
 ip addr add 10.244.0.1/16 dev br0
 ip link set br0 up
 mkdir -p "$folder/upper" "$folder/work" "$folder/root"
@@ -16,6 +16,7 @@ mkdir -p "$folder/root$folder/state"
 mkdir -p "$folder/state"
 mount --bind "$folder/state" "$folder/root$folder/state"
 sh "$repository/deploy/layout.sh" "$folder/root/workspace"
+ln -sf bash "$folder/root/bin/sh" # as in the image: what the guide starts by a shell must hear of its pod's end
 mkdir -p "$folder/root/usr/local/lib/tandem"
 # The image's two commands, run from this checkout.
 for name in tandem dynamo; do

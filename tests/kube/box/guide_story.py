@@ -27,8 +27,8 @@ from tests.kube.box.inside import (
 from tests.kube.box.node import address_of
 from tests.kube.cluster import Cluster, until
 
+from tandem.core.paths import at
 from tandem.operator.api import url_of
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 GROUP = "dynamo-pd"
@@ -71,7 +71,9 @@ async def from_its_files(folder: Path, engine: str | None) -> None:
         await apply(cluster, *of_file("02-etcd.yaml"), *of_file("03-nats.yaml"))
         await until(lambda: answered(remotely=True), limit_s=LIMIT_S)
         story.note("prefilled remotely")
-        print(kubectl("get", "rbg", GROUP), kubectl("get", "pods", "-o", "wide"), sep="\n", flush=True)
+        table = kubectl("get", "rbg", GROUP)
+        print(table, kubectl("get", "pods", "-o", "wide"), sep="\n", flush=True)
+        assert not table or table.split()[:2] + table.splitlines()[1].split()[:2] == ["NAME", "READY", GROUP, "True"]
         counts = {role: len(await pods(cluster, role)) for role in ("processor", "prefill", "decoder")}
         assert counts == {"processor": 1, "prefill": 2, "decoder": 1}
         endpoints = await cluster.api.request("GET", "/api/v1/namespaces/default/endpoints/dynamo-service")

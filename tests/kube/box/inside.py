@@ -17,10 +17,11 @@ from tests.kube.box.node import FIRST_OF, address_of
 from tests.kube.cluster import Cluster
 from tests.kube.conftest import install
 from tests.kube.server import control_plane
+from tests.tools import tool
 
+from tandem.core.paths import at
 from tandem.operator.access import find_access
 from tandem.operator.api import APPLY, Api, url_of
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 ROOT = Path(__file__).parents[3]
@@ -104,10 +105,8 @@ def of_file(name: str) -> list[Raw]:
 
 def kubectl(*words: str) -> str:
     """What a person would see; empty where there is no kubectl."""
-    try:
-        return subprocess.run(["kubectl", *words], capture_output=True, text=True, check=True).stdout
-    except FileNotFoundError:
-        return ""
+    program = tool("kubectl")
+    return subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout if program else ""
 
 
 def post(url: str, body: Raw, timeout_s: float = 60.0) -> Raw:

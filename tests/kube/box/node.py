@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -105,6 +106,16 @@ def with_networks(kubelet: ModuleType) -> None:
         def enter(self) -> list[str]:
             assert self.holder is not None
             return ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net"]
+
+        def kill(self, containers: Any, grace: float) -> None:
+            """As a container runtime does: the first process alone hears of the end, the rest is killed with it."""
+            running = [each.proc for each in containers if each.proc is not None]
+            for process in running:
+                process.terminate()
+            end = time.monotonic() + grace
+            while time.monotonic() < end and any(process.poll() is None for process in running):
+                time.sleep(0.05)
+            super().kill(containers, 0)
 
         def check(self, container: Any, probe: Any) -> bool:
             if "exec" not in probe:

@@ -15,8 +15,8 @@ from tests.kube.box.inside import ROOT, box, write_hosts
 from tests.kube.cluster import Cluster, until
 from tests.operator.builders import LWS
 
+from tandem.core.paths import at
 from tandem.operator.api import ApiError, url_of
-from tandem.operator.seen import at
 from tandem.operator.types import Raw
 
 NAME = "ranks-engine"
