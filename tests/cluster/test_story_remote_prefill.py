@@ -2,6 +2,9 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
+from tandem.core.request import GenerateRequest
 from tandem.observe import metrics
 from tandem.settings import DisaggSettings
 from tandem.testing.cluster import a_cluster, a_request, eventually
@@ -80,6 +83,21 @@ async def test_conditional_disaggregation_keeps_short_prompts_here() -> None:
         long = await cluster.answer(a_request(prompt=range(1000, 1101)))
         assert short.stage("prefill_decision").detail == {"site": "local", "reason": "short_prompt"}
         assert long.stage("prefill_decision").detail == {"site": "remote", "reason": "long_prompt"}
+
+
+async def test_what_is_cached_for_others_does_not_make_a_prompt_short() -> None:
+    rules = DisaggSettings(remote_prefill=True, conditional_disagg=True, max_local_prefill_length=100)
+    async with a_cluster(disagg=rules, adapters={"sql": "/adapters/sql"}) as cluster:
+
+        async def reason(request: GenerateRequest) -> object:
+            return (await cluster.answer(request)).stage("prefill_decision").detail["reason"]
+
+        request = a_request(prompt=range(300))
+        adapted, salted = replace(request, lora_name="sql"), replace(request, cache_salt="a tenant")
+        assert await reason(request) == "long_prompt"
+        assert await reason(request) == "short_prompt", "by now its decode worker holds it"
+        assert [await reason(adapted), await reason(salted)] == ["long_prompt", "long_prompt"]
+        assert await reason(adapted) == "short_prompt"
 
 
 async def test_max_local_prefill_length_changes_while_requests_run() -> None:

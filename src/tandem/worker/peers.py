@@ -43,7 +43,7 @@ class PrefillPeers:
         rules = self._rules()
         queued = uncached = 0
         if rules.remote_prefill and rules.conditional_disagg:
-            uncached = request.prompt_tokens - await self._engine.cached_tokens(request.prompt_token_ids)
+            uncached = request.prompt_tokens - await self._engine.cached_tokens(request)
             if uncached > rules.max_local_prefill_length:
                 queued = sum(lane.waiting for lane in (await self._queue.depth()).values())
         return prefill_site(
