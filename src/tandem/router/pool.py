@@ -7,7 +7,7 @@ A target is an instance, or one data-parallel rank of it; inside it is a small n
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -194,7 +194,7 @@ class WorkerPool:
         session: str | None = None,
         session_is_hard: bool = False,
         active: bool = True,
-        computes: bool = True,
+        computes: Callable[[str], bool] = lambda _: True,
     ) -> Decision:
         """Choose among `request.candidates`, and count on it from now on.
 
@@ -202,7 +202,7 @@ class WorkerPool:
             names: the prompt's blocks.
             session: instance that this session went to so far.
             active: whether sequences stay at the worker after their first token.
-            computes: whether it computes the prompt itself: else the prompt is not added to its prefill queue.
+            computes: whether an instance computes the prompt itself: else that is not added to its prefill queue.
         """
         self.finished(request.request_id, now)
         prompt = len(request.token_ids)
@@ -236,7 +236,7 @@ class WorkerPool:
             self.loads.sent(choice.instance_id, request.sequences)
         chosen = self._workers.get(target)
         if chosen is not None:
-            if computes:
+            if computes(choice.instance_id):
                 chosen.queue.sent(request.request_id, prompt - self._tokens(predicted, prompt), now)
             if chosen.tells:  # what it has told of needs no prediction
                 until = now + self._times.eventful_s

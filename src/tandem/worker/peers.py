@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tandem.core.cards import InstanceCard, why_not_paired
 from tandem.core.request import GenerateRequest
 from tandem.disagg.queue import PrefillQueue
-from tandem.disagg.rules import DisaggRules, PrefillSite, prefill_site
+from tandem.disagg.rules import DisaggRules, PrefillSite, lane_for, prefill_site
 from tandem.engines.ports import Engine
 from tandem.runtime.ports import InstanceView
 
@@ -37,6 +37,16 @@ class PrefillPeers:
     def others_than(self, instance_id: str | None) -> bool:
         """Whether somebody else could take a job that `instance_id` lost."""
         return any(card.instance_id != instance_id for card in self.compatible())
+
+    def may_read_from(self, instance_id: str) -> bool:
+        """Whether nothing is known that speaks against reading a claimer's KV."""
+        card = self.view.get(instance_id)
+        return card is None or self._fits(card)
+
+    def lane(self, job_id: str, preferred: str | None) -> str:
+        """Where a job should wait."""
+        fitting = [card.instance_id for card in self.compatible()]
+        return lane_for(job_id, preferred, fitting, all_fit=len(fitting) == len(self.view.all()))
 
     async def site(self, request: GenerateRequest) -> PrefillSite:
         """Local or remote, from what is known now; asks engine and queue only where the rules need it."""

@@ -16,7 +16,7 @@ from tandem.core.handoff import Handoff, PrefillJob
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.disagg.queue import PrefillQueue
 from tandem.disagg.remote_prefill import Decoded, Effect, Emit, Enqueue, PrefillHere, PullFailed, StartDecode, Waited
-from tandem.disagg.rules import advanced, first_token_is_exact, lane_for
+from tandem.disagg.rules import advanced, first_token_is_exact
 from tandem.engines.ports import Engine
 from tandem.errors import KvTransferFailed, Unavailable
 from tandem.observe import metrics, stages
@@ -157,7 +157,7 @@ class RemoteRun:
             self._session.dispatch(Waited("queue_refused"))
 
     async def _offer(self, job: PrefillJob) -> bool:
-        lane = lane_for(self._request.prefill_hint, [card.instance_id for card in self._parts.peers.compatible()])
+        lane = self._parts.peers.lane(job.job_id, self._request.prefill_hint)
         try:
             await self._parts.queue.put(job, lane=lane)
         except Unavailable as away:

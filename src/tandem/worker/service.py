@@ -107,6 +107,7 @@ class EngineWorker:
         )
         self._lanes = lanes = Lanes(
             runtime.instance_id,
+            facts=facts,
             queue=queue,
             prefill_workers=prefill_workers,
             steal_after_s=self._disagg.steal_after_s,
