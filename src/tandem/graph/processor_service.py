@@ -86,7 +86,9 @@ class ProcessorService(Linkable):
             case "far":
                 from tandem.graph.far import FarRouter
 
-                return FarRouter(self.router)
+                far = FarRouter(self.router, dynamo_context["runtime"].instance_id)
+                self.tasks.add("router", far.follow())
+                return far
             case "own":
                 return made_router(settings.router, self.tasks, RouterSettings(), settings.component)
 
