@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import pytest
 from msgspec.structs import replace
 
 from tandem.core.handoff import Fence, PrefillClaim, Verdict
@@ -11,6 +12,7 @@ from tandem.disagg.queue import PrefillQueue
 from tandem.observe import metrics
 from tandem.settings import DisaggSettings
 from tandem.testing.cluster import a_cluster, a_request, eventually
+from tandem.transport.embedded import EmbeddedBus
 
 
 async def test_a_prompt_is_prefilled_elsewhere_and_decoded_here() -> None:
@@ -172,6 +174,23 @@ async def test_a_claim_of_a_prefill_worker_with_other_blocks_is_refused_and_anot
         answer = await answering
         assert [stage.detail["attempt"] for stage in answer.story if stage.name == "prefill_queued"] == [1, 2]
         assert answer.stage("prefill").instance == fit.runtime.instance_id
+
+
+async def test_a_bus_that_comes_a_moment_late_costs_the_first_prompt_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    comes_at = time.monotonic() + 0.4
+    monkeypatch.setattr(EmbeddedBus, "connected", property(lambda _: time.monotonic() >= comes_at))
+    async with a_cluster() as cluster:
+        answer = await cluster.answer(a_request())
+        assert answer.stage("prefill_decision").detail == {"site": "remote", "reason": "always"}
+
+
+async def test_workers_serve_without_a_bus_that_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EmbeddedBus, "connected", False)
+    monkeypatch.setattr("tandem.worker.service.QUEUE_WAIT_S", 0.2)
+    async with a_cluster() as cluster:
+        answer = await cluster.answer(a_request())
+        assert answer.stage("prefill_decision").detail == {"site": "local", "reason": "bus_outage"}
+        assert answer.finish_reason == "length"
 
 
 async def test_kv_bytes_add_up_also_when_pulls_overlap() -> None:
