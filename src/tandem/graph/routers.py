@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tandem.graph.context import dynamo_context
 from tandem.settings import RouterSettings
+from tandem.settings.resolve import did_you_mean
 
 if TYPE_CHECKING:  # asyncio takes a quarter of the time that `--dry-run` has
     from tandem.graph.tasks import Tasks
@@ -12,6 +13,20 @@ _KV_MODES = ("kv", "kv-load", "approx-kv")
 
 RouterPlace = Literal["linked", "far", "own"]
 """The Router of this process, one in another process, or one that the processor keeps itself."""
+
+
+def unknown_router(name: str | None) -> str | None:
+    """What is wrong with the name of a router, naming those that there are; None when there is such a router."""
+    if not name or name in _KV_MODES:
+        return None
+    from tandem.router.registry import BY_CACHE, is_built_in, rule_names
+
+    if is_built_in(name):
+        return None
+    known = [BY_CACHE, *rule_names()]
+    if name.replace("_", "-") in known:
+        return None
+    return f"router {name!r} is not known{did_you_mean(name, known)} ({', '.join(known)})"
 
 
 def router_place(name: str, *, linked: bool, instances: int) -> RouterPlace:
