@@ -158,6 +158,7 @@ async def test_the_prefill_lane_is_hinted_by_the_prefill_workers_caches() -> Non
         await eventually(hinted, holder)
         request = a_request(max_tokens=8)
         again = await cluster.answer(msgspec.structs.replace(request, prefill_hint=holder))
+        assert again.stage("prefill_queued").detail == {"lane": holder, "attempt": 1}
         assert again.stage("prefill").instance == holder
 
 

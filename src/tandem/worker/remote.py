@@ -150,7 +150,8 @@ class RemoteRun:
             decode_block_size_tokens=facts.block_size_tokens,
             decode_kv_layout=facts.kv_layout,
         )
-        self._notes.add(stages.PREFILL_QUEUED, attempt=attempt)
+        lane = self._parts.peers.lane(self._job.job_id, self._request.prefill_hint)
+        self._notes.add(stages.PREFILL_QUEUED, lane=lane, attempt=attempt)
         if attempt > 1:
             metrics.RECOVERIES.labels("prefill_requeued").inc()
         if not await self._offer(self._job):
