@@ -116,6 +116,18 @@ def test_a_file_can_be_named_by_its_path(capsys: pytest.CaptureFixture[str]) -> 
         (["graphs.agg:Frontend", "--Frontend.port"], "--Frontend.port: a value can not start with"),
         (["graphs.agg:Frontend", "--depends", "x"], "write name=value"),
         (["graphs.agg:Frontend", "--Frontend.port=70000"], "port 70000 is not between"),
+        (
+            ["graphs.agg:Frontend", "-f", "configs/agg.yaml", "--Processor.router=least-load"],
+            "Processor: router: router 'least-load' is not known; did you mean 'least-loaded'? (kv, least-loaded",
+        ),
+        (
+            ["graphs.agg:Frontend", "-f", "configs/agg.yaml", "-p", "9347"],
+            "Frontend.port and Supervisor.system-port are",
+        ),
+        (
+            ["graphs.agg:Frontend", "-f", "configs/agg.yaml", "-p", "81", "--system-port", "81"],
+            "are both 81: give one of them another, by --port or --system-port",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_on_stderr_with_status_2(
@@ -164,6 +176,19 @@ def test_status_of_an_address_that_is_no_system_port_says_so(capsys: pytest.Capt
     assert f"{where} is no system port of `tandem serve`; the usual one is 9347" in capsys.readouterr().err
 
 
+def test_a_trace_asked_of_a_front_door_says_where_traces_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        where = f"127.0.0.1:{door.getsockname()[1]}"
+        not_found = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+        live = b'HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{"status":"live"}'
+        answering = threading.Thread(target=_answer, args=(door, not_found, live))
+        answering.start()
+        assert run("trace", "some-id", "--url", where) == 2
+        answering.join()
+    said = f"tandem trace: {where} is no system port of `tandem serve`; the usual one is 9347\n"
+    assert capsys.readouterr().err == said
+
+
 def test_status_of_a_port_where_nobody_listens_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         where = f"127.0.0.1:{door.getsockname()[1]}"
@@ -171,11 +196,12 @@ def test_status_of_a_port_where_nobody_listens_says_why(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == f"tandem status: {where} does not answer: Connection refused\n"
 
 
-def _answer(door: socket.socket, answer: bytes) -> None:
-    client, _ = door.accept()
-    with client:
-        client.recv(1 << 16)
-        client.sendall(answer)
+def _answer(door: socket.socket, *answers: bytes) -> None:
+    for answer in answers:
+        client, _ = door.accept()
+        with client:
+            client.recv(1 << 16)
+            client.sendall(answer)
 
 
 def test_status_has_a_row_per_process() -> None:
@@ -271,3 +297,28 @@ def test_a_half_pulled_model_is_not_served(tmp_path: Path, capsys: pytest.Captur
     status = run("serve", "components.prefill_worker:PrefillWorker", "-f", str(config), "--working-dir", str(EXAMPLES))
     assert status == 2
     assert "is half a model: its pull was not finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("engine", "model", "refused"),
+    [
+        ("simulated", "../../models/tiny-qwn3", True),
+        ("simulated", "tiny-qwn3", True),
+        ("vllm", "/no/such/model", True),
+        ("vllm", "models/by/mistake", True),
+        ("vllm", "Qwen/Qwen3-0.6B", False),
+        ("simulated", "../../models/tiny-qwen3", False),
+    ],
+)
+def test_a_model_folder_that_is_not_there_is_told_with_its_line(
+    engine: str, model: str, refused: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"PrefillWorker:\n  engine: {engine}\n  model: {model}\n")
+    words = ["components.prefill_worker:PrefillWorker", "-f", str(config), "--working-dir", str(EXAMPLES)]
+    assert run("serve", *words, "--dry-run") == 0, "it may serve on another machine"
+    said = f"{config}, line 3: PrefillWorker: model = {model!r}: there is no folder {EXAMPLES / model}; name a"
+    assert (said in capsys.readouterr().err) == refused
+    if refused:
+        assert run("serve", *words) == 2
+        assert said in capsys.readouterr().err

@@ -70,7 +70,7 @@ async def test_a_prompt_goes_where_its_kv_is_as_the_worker_itself_said() -> None
         await told(router, cluster, BLOCKS)
         choice = await choose(router, cluster)
         assert (choice.instance_id, choice.reason) == (cluster.decode[1].runtime.instance_id, "overlap")
-        assert choice.cached_tokens == BLOCKS * 32 == await cluster.decode[1].engine.cached_tokens(list(PROMPT))
+        assert choice.cached_tokens == BLOCKS * 32 == await cluster.decode[1].engine.cached_tokens(a_request())
         assert len(choice.scores) == 3
         other = await choose(router, cluster, cache_salt="another tenant")
         assert (other.cached_tokens, other.reason) == (0, "load")
@@ -158,6 +158,7 @@ async def test_the_prefill_lane_is_hinted_by_the_prefill_workers_caches() -> Non
         await eventually(hinted, holder)
         request = a_request(max_tokens=8)
         again = await cluster.answer(msgspec.structs.replace(request, prefill_hint=holder))
+        assert again.stage("prefill_queued").detail == {"lane": holder, "attempt": 1}
         assert again.stage("prefill").instance == holder
 
 

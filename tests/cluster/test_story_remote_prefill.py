@@ -1,10 +1,18 @@
 """The whole path of a request whose prompt is prefilled elsewhere. Change it and watch it fail."""
 
 import asyncio
+import time
 
+import pytest
+from msgspec.structs import replace
+
+from tandem.core.handoff import Fence, PrefillClaim, Verdict
+from tandem.core.request import GenerateRequest
+from tandem.disagg.queue import PrefillQueue
 from tandem.observe import metrics
 from tandem.settings import DisaggSettings
 from tandem.testing.cluster import a_cluster, a_request, eventually
+from tandem.transport.embedded import EmbeddedBus
 
 
 async def test_a_prompt_is_prefilled_elsewhere_and_decoded_here() -> None:
@@ -82,6 +90,21 @@ async def test_conditional_disaggregation_keeps_short_prompts_here() -> None:
         assert long.stage("prefill_decision").detail == {"site": "remote", "reason": "long_prompt"}
 
 
+async def test_what_is_cached_for_others_does_not_make_a_prompt_short() -> None:
+    rules = DisaggSettings(remote_prefill=True, conditional_disagg=True, max_local_prefill_length=100)
+    async with a_cluster(disagg=rules, adapters={"sql": "/adapters/sql"}) as cluster:
+
+        async def reason(request: GenerateRequest) -> object:
+            return (await cluster.answer(request)).stage("prefill_decision").detail["reason"]
+
+        request = a_request(prompt=range(300))
+        adapted, salted = replace(request, lora_name="sql"), replace(request, cache_salt="a tenant")
+        assert await reason(request) == "long_prompt"
+        assert await reason(request) == "short_prompt", "by now its decode worker holds it"
+        assert [await reason(adapted), await reason(salted)] == ["long_prompt", "long_prompt"]
+        assert await reason(adapted) == "short_prompt"
+
+
 async def test_max_local_prefill_length_changes_while_requests_run() -> None:
     rules = DisaggSettings(remote_prefill=True, conditional_disagg=True, max_local_prefill_length=1000)
     key = "public/components/disagg_router/models/chat/model"
@@ -113,6 +136,60 @@ async def test_a_prefill_worker_with_other_blocks_is_never_paired() -> None:
         await cluster.join("prefill", block_size=64)
         answer = await cluster.answer(a_request())
         assert answer.stage("prefill_decision").detail["reason"] == "incompatible_prefill_workers"
+        assert answer.finish_reason == "length"
+
+
+async def test_a_prefill_worker_with_other_blocks_gets_no_job_beside_one_that_fits() -> None:
+    async with a_cluster(prefill=1, decode=1) as cluster:
+        misfit = await cluster.join("prefill", block_size=64)
+        fits = cluster.prefill[0].runtime.instance_id
+        answers = await asyncio.gather(
+            *(cluster.answer(a_request(prompt=range(n, n + 320))) for n in range(0, 9600, 320))
+        )
+        assert {answer.stage("prefill").instance for answer in answers} == {fits}
+        assert {answer.stage("prefill_queued").detail["attempt"] for answer in answers} == {1}
+        assert misfit.engine.load_report().running == misfit.worker.status()["prefill_jobs"] == 0
+
+
+async def test_a_claim_of_a_prefill_worker_with_other_blocks_is_refused_and_another_is_asked() -> None:
+    async with a_cluster(prefill=1, decode=1) as cluster:
+        misfit = await cluster.join("prefill", block_size=64)
+        [fit, _] = cluster.prefill
+        fit.worker._stop_taking()
+        answering = asyncio.create_task(cluster.answer(a_request()))
+        queue = PrefillQueue(misfit.runtime.bus, "test_simulated_prefill_queue", ack_wait_s=1.0, clock=time.monotonic)
+        [taken] = await queue.take([fit.runtime.instance_id, "common"], timeout_s=5.0)
+        assert taken.job is not None
+        claim = PrefillClaim(
+            job_id=taken.job.job_id,
+            fence=Fence(taken.job.attempt, taken.delivery.number),
+            prefill_instance=misfit.runtime.instance_id,
+            engine_id=misfit.engine.facts.engine_id,
+        )
+        address = cluster.decode[0].runtime.server.address
+        verdicts = [v.kind async for v in misfit.runtime.call(address, "claim", claim, Verdict)]
+        assert verdicts == ["dead"]
+        await taken.delivery.ack()
+        fit.worker._spawn("take-jobs", fit.worker._prefill.run())
+        answer = await answering
+        assert [stage.detail["attempt"] for stage in answer.story if stage.name == "prefill_queued"] == [1, 2]
+        assert answer.stage("prefill").instance == fit.runtime.instance_id
+
+
+async def test_a_bus_that_comes_a_moment_late_costs_the_first_prompt_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    comes_at = time.monotonic() + 0.4
+    monkeypatch.setattr(EmbeddedBus, "connected", property(lambda _: time.monotonic() >= comes_at))
+    async with a_cluster() as cluster:
+        answer = await cluster.answer(a_request())
+        assert answer.stage("prefill_decision").detail == {"site": "remote", "reason": "always"}
+
+
+async def test_workers_serve_without_a_bus_that_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EmbeddedBus, "connected", False)
+    monkeypatch.setattr("tandem.worker.service.QUEUE_WAIT_S", 0.2)
+    async with a_cluster() as cluster:
+        answer = await cluster.answer(a_request())
+        assert answer.stage("prefill_decision").detail == {"site": "local", "reason": "bus_outage"}
         assert answer.finish_reason == "length"
 
 

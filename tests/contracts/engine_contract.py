@@ -574,9 +574,12 @@ class EngineContract:
 
     async def test_cached_tokens_never_promises_too_much(self, decoder: Engine) -> None:
         prompt = a_prompt(2 * decoder.facts.block_size_tokens + 3)
-        assert await decoder.cached_tokens(prompt) == 0
+        assert await decoder.cached_tokens(a_request(prompt)) == 0
         await generated(decoder, prompt)
-        assert await decoder.cached_tokens(prompt) in (0, 2 * decoder.facts.block_size_tokens)
+        assert await decoder.cached_tokens(a_request(prompt)) in (0, 2 * decoder.facts.block_size_tokens)
+        for whose in ({"cache_salt": "a tenant"}, {"lora_name": "sql"}):
+            other = msgspec.structs.replace(a_request(prompt), **whose)
+            assert await decoder.cached_tokens(other) == 0, whose
 
     # ── death ────────────────────────────────────────────────────────────────────────────────────
 

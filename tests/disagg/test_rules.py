@@ -108,9 +108,18 @@ def test_what_was_sent_moves_from_the_output_to_the_prompt(prompt: list[int], se
 
 
 def test_a_job_goes_to_the_preferred_worker_only_while_it_lives() -> None:
-    assert lane_for("p1", ["p1", "p2"]) == "p1"
-    assert lane_for("p3", ["p1", "p2"]) == COMMON_LANE
-    assert lane_for(None, ["p1"]) == COMMON_LANE
+    assert lane_for("j", "p1", ["p1", "p2"], all_fit=True) == "p1"
+    assert lane_for("j", "p3", ["p1", "p2"], all_fit=True) == COMMON_LANE
+    assert lane_for("j", None, ["p1"], all_fit=True) == COMMON_LANE
+
+
+def test_beside_workers_that_do_not_fit_jobs_are_spread_over_the_lanes_of_those_that_do() -> None:
+    lanes = [lane_for(f"job-{n}", "misfit", ["p1", "p2"], all_fit=False) for n in range(100)]
+    assert 30 < lanes.count("p1") < 70
+    assert set(lanes) == {"p1", "p2"}
+    assert lane_for("job-1", None, ["p1", "p2"], all_fit=False) == lanes[1], "an offer made again"
+    assert lane_for("j", "p1", ["p1"], all_fit=False) == "p1"
+    assert lane_for("j", None, [], all_fit=False) == COMMON_LANE
 
 
 def test_queues_of_two_models_never_meet_and_hold_only_words_that_a_subject_may() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -152,11 +153,22 @@ class Host:
             if serve.process.poll() is None:
                 serve.process.kill()
             serve.process.wait(10)
-        left = still_there(families, timeout_s=5)
+        # That they end is what counts here, not how soon: each has SIGKILL pending by now or ends by itself within a
+        # second of CPU time, which a machine that starves them gives them late. Tests of their own ask how soon.
+        left = still_there(families, timeout_s=30)
+        what = [described(process) for process in left]
         for process in left:
             process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-        assert not left, f"left over: {left}"
+        assert not left, f"left over: {what}"
+
+
+def described(process: psutil.Process) -> str:
+    """What a process is, and what it is doing."""
+    try:
+        return f"{process.pid} {process.status()} {shlex.join(process.cmdline())} (parent {process.ppid()})"
+    except psutil.NoSuchProcess:
+        return f"{process.pid} gone by now"
 
 
 def still_there(processes: list[psutil.Process], timeout_s: float = 3.0) -> list[psutil.Process]:

@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,24 +12,23 @@ from tests.process.serving import EXAMPLES, ROOT, Host, eventually, fetch, free_
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
+_METADATA = "import setuptools.build_meta as build; build.prepare_metadata_for_build_wheel('.')"
+"""What `pip install` does first: a pyproject that is not right fails here, and entry points are found by the result."""
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def unpack(host: Host, name: str) -> list[str]:
-    """Write the page's files, install its entry points, and return the arguments of its command."""
+    """Write the page's files, let setuptools make the package's metadata, return the arguments of the command."""
     command: list[str] = []
     folder = host.folder / "package"
-    info = folder / "tutorial-1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tutorial\nVersion: 1\n")
+    folder.mkdir()
     for language, text in FENCE.findall((ROOT / "docs" / "tutorial" / name).read_text()):
-        if language in ("python", "yaml"):
+        if language in ("python", "yaml", "toml"):
             (folder / text.splitlines()[0].removeprefix("# ")).write_text(text)
-        elif language == "toml":
-            group = re.sub(r'\[project\.entry-points\."(.*)"\]', r"[\1]", text).replace('"', "")
-            (info / "entry_points.txt").write_text(group)
         elif language == "sh":
             command = shlex.split(text)[2:]
+    if (folder / "pyproject.toml").exists():
+        subprocess.run([sys.executable, "-c", _METADATA], cwd=folder, check=True, capture_output=True)
     host.env["PYTHONPATH"] += f":{folder}"
     return command
 

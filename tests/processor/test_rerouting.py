@@ -12,7 +12,7 @@ from tests.processor.fakes import Answer, House, a_card, a_house, an_origin, say
 from tandem.core.openai_in import ChatCall, ChatRequest, Origin
 from tandem.core.openai_out import ChatChunk, ChatCompletion
 from tandem.core.request import GenerateOutput, GenerateRequest, Grammar, Sampling
-from tandem.core.routing import RouteChoice, RouteRequest
+from tandem.core.routing import RouteChoice
 from tandem.errors import EngineFailed, InstanceLost, KvTransferFailed, Overloaded, RequestError, ServingError
 from tandem.graph.far import FarRouter
 from tandem.observe import metrics
@@ -175,26 +175,33 @@ async def test_a_router_in_trouble_costs_the_best_choice_only(
     closing.append(house)
 
     class Client:
-        """Of a router in another process."""
+        """Of a router in another process, to which a line stands."""
 
-        async def choose(self, request: RouteRequest) -> AsyncGenerator[RouteChoice, None]:
+        def instance_ids(self) -> list[str]:
+            return ["router"]
+
+        async def direct(self, request: Any, instance_id: str, endpoint: str) -> AsyncGenerator[Any, None]:
+            if endpoint != "choose":
+                yield True
+                if endpoint == "accompany":
+                    await asyncio.Event().wait()
+                return
             if trouble == "away":
                 raise InstanceLost("the router is gone")
             if trouble == "asleep":
                 await asyncio.Event().wait()
             yield RouteChoice(instance_id="somebody", rule="mine")
 
-        async def prefilled(self, request_id: str) -> AsyncGenerator[bool, None]:
-            yield True
-
-        async def finished(self, request_id: str) -> AsyncGenerator[bool, None]:
-            yield True
-
-    router = FarRouter(Client(), timeout_s=0.01)
+    router = FarRouter(Client(), "front", timeout_s=0.01)
+    line = asyncio.create_task(router.follow())
+    await asyncio.sleep(0)
+    assert router._at == "router"
     generator = Generator(house.models, router, house.workers.call, house.stories)
     house.processor = Processor(house.models, generator, house.stories)
     assert await text(house, a_chat()) == TEXT
     assert sum(child.value for child in metrics.FALLBACKS.children.values()) == 1
+    line.cancel()
+    await asyncio.gather(line, return_exceptions=True)
 
 
 @pytest.mark.parametrize(

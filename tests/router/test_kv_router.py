@@ -28,14 +28,17 @@ def silent(instance_id: str, **facts: Any) -> InstanceCard:
     engine = EngineFacts(
         engine="simulated", engine_version="1", engine_id=instance_id, model_path="m", max_model_len=4096,
         block_size_tokens=BLOCK, kv_blocks_total=1000, block_bytes=0, max_num_seqs=8, max_num_batched_tokens=512,
-        **facts,
+        side_channel="h:1", **facts,
     )  # fmt: skip
     return InstanceCard(instance_id=instance_id, namespace="n", component="c", endpoints=[], address="", engine=engine)
 
 
 def a_router(*cards: InstanceCard, prefill_cards: Sequence[InstanceCard] = (), **settings: Any) -> KvRouter:
-    prefill = SimpleNamespace(all=lambda: prefill_cards)
-    runtime: Any = SimpleNamespace(instance_id="r", instances=lambda _: prefill)
+    views = {
+        name: SimpleNamespace(all=lambda here=tuple(here): here)
+        for name, here in (("c", cards), ("PrefillWorker", prefill_cards))
+    }
+    runtime: Any = SimpleNamespace(instance_id="r", instances=views.__getitem__)
     router = KvRouter(runtime, RouterSettings(**settings), component="c", draw=lambda: 0.0)
     router._syncs[0].seen(cards)
     router._syncs[1].seen(prefill_cards)
@@ -83,6 +86,32 @@ async def test_both_sides_choose_by_the_same_names_and_a_prefill_pool_forgets_wh
     pool = router._prefill.pool
     assert pool is not None
     assert [pool.loads.glance(name, 0.0)[0] for name in "pq"] == [0, 0]
+
+
+async def test_the_prefill_worker_named_is_one_that_the_decode_worker_can_read_from() -> None:
+    decode = [silent("a", dtype="bfloat16"), silent("b", dtype="float16")]
+    prefill = [silent("p", dtype="bfloat16"), silent("q", dtype="float16"), silent("r", dtype="float8")]
+    router = a_router(*decode, prefill_cards=prefill)
+    reads_from = {"a": "p", "b": "q"}
+    for turn in range(6):
+        choice = await choose(router, 1000 * turn)
+        assert choice.prefill_hint == reads_from[choice.instance_id]
+
+
+async def test_a_decode_worker_that_can_read_from_nobody_computes_its_prompts() -> None:
+    decode = [silent("a", dtype="bfloat16"), silent("b", dtype="float16")]
+    router = a_router(*decode, prefill_cards=[silent("q", dtype="float16")])
+    hints: dict[str, str | None] = {}
+    queued: dict[str, int] = {}
+    for request_id, prompt in (("1", 0), ("2", 1000)):
+        tokens = list(range(prompt, prompt + 320))
+        choice = await router.choose(RouteRequest(request_id=request_id, candidates=["a", "b"], token_ids=tokens))
+        hints[choice.instance_id] = choice.prefill_hint
+    for side in (router._decode, router._prefill):
+        assert side.pool is not None
+        queued |= {target[0]: worker.queue.tokens for target, worker in side.pool._workers.items()}
+    assert hints == {"a": None, "b": "q"}
+    assert queued == {"a": 320, "b": 0, "q": 320}
 
 
 def test_ranks_are_targets_of_their_own() -> None:

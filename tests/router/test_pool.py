@@ -102,6 +102,30 @@ def test_a_worker_that_leaves_takes_its_blocks_along_and_a_new_one_starts_empty(
     assert send(pool, "1", blocks(1), 0.0, to="bc").best_blocks == 0
 
 
+def test_a_worker_that_left_and_came_back_under_its_name_owes_nothing_of_its_first_life() -> None:
+    pool = a_pool("a")
+    send(pool, "1", blocks(1), 0.0, to="a")
+    pool.leave(("a", None))
+    pool.join(("a", None), tells=True)
+    pool.prefilled("1", 1.0)
+    pool.finished("1", 2.0)
+    again = send(pool, "2", blocks(1), 100.0, to="a")
+    assert (again.predicted_blocks, again.choice.reason) == (0, "only_one")
+
+
+def test_a_worker_that_stops_telling_is_known_by_what_was_sent_up_to_its_size() -> None:
+    pool = a_pool("a", tells=True)
+    stored(pool, "a", blocks(1))
+    pool.join(("a", None), tells=False, capacity_blocks=30)
+    assert send(pool, "1", blocks(1), 0.0, to="a").found_blocks == 0, "nobody says when they go"
+    pool.finished("1", 1.0)
+    send(pool, "2", blocks(1000), 2.0, to="a")
+    pool.finished("2", 3.0)
+    assert send(pool, "3", blocks(1), 4.0, to="a").predicted_blocks == 10, "30 blocks hold one prompt and a half"
+    pool.join(("a", None), tells=True)
+    assert send(pool, "4", blocks(1000), 5.0, to="a").predicted_blocks == 0
+
+
 def test_a_worker_that_nobody_described_can_still_be_chosen() -> None:
     pool = a_pool()
     assert send(pool, "1", blocks(1), 0.0, to="x").choice.instance_id == "x"

@@ -141,6 +141,36 @@ def test_a_document_of_another_shape_is_refused_in_words(text: str, said: str) -
         load_deployment(text, origin="c.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("F:\n  port: [8000\nP: 1",
+         "line 3, column 2: did not find expected ',' or ']', while parsing a flow sequence that begins on line 2; "
+         "a list ends with ]"),
+        ("F:\n\tport: 1",
+         "line 2, column 1: found character that cannot start any token; indent with spaces, not tabs, and put such "
+         "text in quotes"),
+        ("F: a: b",
+         "line 1, column 5: mapping values are not allowed in this context; put text with a colon in quotes"),
+        ("a: 1\n---\nb: 2",
+         "line 2, column 1: expected a single document in the stream, but found another document; one file holds one "
+         "document"),
+        ("a: *b", "line 1, column 4: found undefined alias"),
+        ("a: \x01", "unacceptable character #x0001: control characters are not allowed"),
+    ],
+)  # fmt: skip
+def test_what_is_not_yaml_is_told_in_one_sentence_with_its_place_and_the_remedy(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_deployment(text, origin="c.yaml")
+    assert str(refused.value) == f"c.yaml is not YAML: {said}"
+
+
+def test_a_date_that_is_none_is_refused_in_words() -> None:
+    said = r"c.yaml: a value does not read \(month must be in 1..12\); put text in quotes"
+    with pytest.raises(ConfigError, match=said):
+        load_deployment("F: {served-model-name: 2001-13-45}", origin="c.yaml")
+
+
 def test_a_key_may_replace_a_merged_one() -> None:
     text = "Base: &base {a: 1, b: 1}\nMiddle: &middle {<<: *base, a: 2}\nTop: {<<: [*middle], b: 3}"
     document = load_deployment(text).document

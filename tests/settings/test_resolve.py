@@ -3,7 +3,7 @@
 import pytest
 
 from tandem.errors import ConfigError
-from tandem.settings import DisaggSettings, FrontendSettings, PlaneSettings, WorkerSettings
+from tandem.settings import DisaggSettings, FrontendSettings, PlaneSettings, RouterSettings, WorkerSettings
 from tandem.settings.document import load_deployment
 from tandem.settings.overrides import take_overrides
 from tandem.settings.resolve import Resolver, did_you_mean
@@ -60,11 +60,12 @@ def test_all_faults_are_reported_together() -> None:
     with pytest.raises(ConfigError) as raised:
         resolver.raise_faults()
     lines = str(raised.value).splitlines()
-    assert len(lines) == 4
-    assert lines[0].startswith("c.yaml: Frontend: port = 'x'")
-    assert lines[1] == "c.yaml: Frontend: unknown key 'prot'; did you mean 'port'?"
-    assert lines[2].startswith("environment DYNAMO_RP_TIMEOUT: DYNAMO_RP_TIMEOUT = 'soon'")
-    assert lines[3] == "c.yaml: Worker: unknown key 'remote-prefil'; did you mean 'remote-prefill'?"
+    assert lines == [
+        "c.yaml, line 1: Frontend: port = 'x' must be a whole number",
+        "c.yaml, line 1: Frontend: unknown key 'prot'; did you mean 'port'?",
+        "environment DYNAMO_RP_TIMEOUT: DYNAMO_RP_TIMEOUT = 'soon' must be a number",
+        "c.yaml, line 2: Worker: unknown key 'remote-prefil'; did you mean 'remote-prefill'?",
+    ]
 
 
 def test_a_model_path_that_is_not_set_is_a_fault() -> None:
@@ -113,6 +114,37 @@ def test_service_args_are_checked_like_the_rest() -> None:
         "S.ServiceArgs: unknown key 'worker'; did you mean 'workers'?",
         "S.ServiceArgs.resources: unknown key 'gpus'; did you mean 'gpu'?",
     ]
+
+
+def test_service_args_of_another_kind_are_told_field_by_field() -> None:
+    text = "S:\n  ServiceArgs:\n    workers: many\n    envs: 3\n    resources: {gpu: two}\n"
+    text += "T: {ServiceArgs: {resources: 4}}"
+    resolver = Resolver({})
+    deployment = load_deployment(text, origin="c.yaml")
+    for name in "ST":
+        resolver.service_args(deployment.section(name))
+    assert resolver.faults == [
+        "c.yaml, line 2: S.ServiceArgs.envs = 3 must be a mapping",
+        "c.yaml, line 2: S.ServiceArgs.resources.gpu = 'two' must be a whole number",
+        "c.yaml, line 2: S.ServiceArgs.workers = 'many' must be a whole number",
+        "c.yaml, line 6: T.ServiceArgs.resources = 4 must be a mapping",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cls", "written", "fault"),
+    [
+        (DisaggSettings, "remote-prefill: maybe", "remote-prefill = 'maybe' must be true or false"),
+        (WorkerSettings, "model: m, lora-modules: {a: 1}",
+         "lora-modules = {'a': 1} must be a list, or text with commas between"),
+        (RouterSettings, "session-affinity: strong", "session-affinity = 'strong' must be 'off', 'soft' or 'hard'"),
+        (PlaneSettings, "nats-token: [hush]", "nats-token = (hidden) must be text"),
+        (DisaggSettings, "max-local-prefill-length: -4", "max-local-prefill-length must not be negative"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_told_with_its_line_and_what_is_wanted(cls: type, written: str, fault: str) -> None:
+    _, resolver = resolved(cls, f"# first\nS: {{{written}}}")
+    assert resolver.faults == [f"c.yaml, line 2: S: {fault}"]
 
 
 @pytest.mark.parametrize(("name", "near"), [("Prot", "'port'"), ("max_model_length", "'max-model-len'")])

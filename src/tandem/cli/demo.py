@@ -35,7 +35,7 @@ def run(arguments: Sequence[str], *, program: str) -> int:
     )
     launch = prepare(
         "tandem.graph.demo:Frontend",
-        load_deployment(text, origin="demo", overrides=overrides),
+        load_deployment(text, origin="demo", overrides=overrides, numbered=False),
         environ=dict(os.environ),
         working_dir=Path("."),
         verbosity=options.verbose - options.quiet,

@@ -4,10 +4,8 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from tandem.cli.table import fetch, system_urls, table
-from tandem.errors import ConfigError
+from tandem.cli.table import fetch, no_system_port, system_urls, table
 
 HEAD = ("PROCESS", "PHASE", "ROLE", "INSTANCE", "RUNNING", "WAITING", "KV BLOCKS", "QUEUE", "RESTARTS", "NOTE")
 
@@ -37,7 +35,7 @@ def _page(url: str) -> dict[str, Any]:
     except ValueError:
         page = None
     if not isinstance(page, dict) or "processes" not in page:
-        raise ConfigError(f"{urlsplit(url).netloc} is no system port of `tandem serve`; the usual one is 9347")
+        raise no_system_port(url)
     return page
 
 

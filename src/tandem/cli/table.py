@@ -35,6 +35,16 @@ def system_urls(given: Sequence[str]) -> list[str]:
     return found
 
 
+def no_system_port(url: str) -> ConfigError:
+    """What to say of an address that is something else, such as a front door."""
+    return ConfigError(f"{urlsplit(url).netloc} is no system port of `tandem serve`; the usual one is 9347")
+
+
+def is_system_port(url: str) -> bool:
+    """Whether a system port answers there."""
+    return (fetch(f"{url.rstrip('/')}/live") or b"").strip() == b"live"
+
+
 def fetch(url: str) -> bytes | None:
     """A page, or None when it is not there. Never through a proxy: these are our own hosts."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from tandem.cli.table import fetch, system_urls, table
+from tandem.cli.table import fetch, is_system_port, no_system_port, system_urls, table
 from tandem.graph.system_pages import merge_stories
 
 
@@ -16,10 +16,20 @@ def run(arguments: Sequence[str], *, program: str) -> int:
     parser = argparse.ArgumentParser(prog=program, allow_abbrev=False, description=__doc__)
     parser.add_argument("request_id", metavar="REQUEST_ID", help="the x-request-id or id of a response")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--url", action="append", default=[], help="system port to ask (repeatable)")
+    parser.add_argument(
+        "--url",
+        action="append",
+        default=[],
+        help="system port to ask, such as HOST:9347; the front door keeps no traces (repeatable)",
+    )
     options = parser.parse_args(list(arguments))
     path = f"/trace/{quote(options.request_id, safe='')}"
-    pages = [page for url in system_urls(options.url) if (page := fetch(url + path))]
+    pages = []
+    for url in system_urls(options.url):
+        if page := fetch(url.rstrip("/") + path):
+            pages.append(page)
+        elif not is_system_port(url):
+            raise no_system_port(url)
     if not pages:
         print(f"{program}: nobody here remembers request {options.request_id}", file=sys.stderr)
         return 1

@@ -18,6 +18,8 @@ class RouteRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     lora_name: str | None = None
     session_id: str | None = None
     """Requests of one session may be kept on one instance, if the router's settings say so."""
+    asker: str = ""
+    """Process that asks, where the router is in another one: when it is lost, its requests are over."""
 
 
 class CandidateScore(msgspec.Struct, frozen=True, array_like=True):

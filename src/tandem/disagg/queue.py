@@ -20,6 +20,8 @@ _decode = msgspec.msgpack.Decoder(PrefillJob).decode
 DEPTH_MAX_AGE_S = 0.5
 """How old the known queue depth may be when a decision uses it: one look serves every request in that time."""
 
+_LOOK_S = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class TakenJob:
@@ -51,6 +53,18 @@ class PrefillQueue:
     @property
     def connected(self) -> bool:
         return self._bus.connected
+
+    async def reachable(self, *, timeout_s: float) -> bool:
+        """Whether jobs can be put and taken; a bus that is about to be there is waited for."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    if self._bus.connected:
+                        await self._open()
+                        return True
+                    await asyncio.sleep(_LOOK_S)
+        except (TimeoutError, Unavailable):
+            return False
 
     async def _open(self) -> WorkQueue:
         if self._queue is None:

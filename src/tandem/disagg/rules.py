@@ -6,6 +6,7 @@ remains once some tokens have been sent.
 """
 
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -139,6 +140,18 @@ def queue_name(namespace: str, model_path: str) -> str:
     return f"{namespace}_{slug}_prefill_queue"
 
 
-def lane_for(preferred: str | None, live_prefill_workers: Sequence[str]) -> str:
-    """The lane a job goes to: the preferred worker's while it lives, else the common one."""
-    return preferred if preferred is not None and preferred in live_prefill_workers else COMMON_LANE
+def lane_for(job_id: str, preferred: str | None, fitting: Sequence[str], *, all_fit: bool) -> str:
+    """The lane a job goes to: the preferred worker's while it lives and fits, else the common one.
+
+    Everybody takes from the common lane. So while somebody is there whose KV could not be read, the job goes to a
+    lane of one who fits, the same for each offer of a job.
+
+    Args:
+        fitting: live prefill workers whose KV can be read.
+        all_fit: whether these are all that live.
+    """
+    if preferred is not None and preferred in fitting:
+        return preferred
+    if all_fit or not fitting:
+        return COMMON_LANE
+    return fitting[zlib.crc32(job_id.encode()) % len(fitting)]

@@ -179,8 +179,11 @@ class Engine(Protocol):
         One reader. An engine may tell of a change only at its next step.
         """
 
-    async def cached_tokens(self, token_ids: list[int]) -> int:
-        """How many leading tokens of a prompt this engine would not compute anew, or 0 when it cannot tell."""
+    async def cached_tokens(self, request: GenerateRequest) -> int:
+        """How many leading prompt tokens this engine would not compute anew for `request`, or 0 when it cannot tell.
+
+        What another adapter or another cache salt left in the cache is not the request's to use.
+        """
 
     async def reset_prefix_cache(self) -> bool:
         """Drop the reusable cache. False when blocks are still held by a request or an unread hand-off."""

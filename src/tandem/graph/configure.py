@@ -13,10 +13,19 @@ from tandem.errors import ConfigError
 from tandem.graph.declare import ServiceInfo, info_of
 from tandem.graph.engine_keys import engine_args, known_keys, unknown_engine
 from tandem.graph.loading import Graph
-from tandem.settings import PlaneSettings, ServiceArgs, SupervisorSettings, WorkerSettings
+from tandem.graph.routers import unknown_router
+from tandem.settings import (
+    FrontendSettings,
+    PlaneSettings,
+    ProcessorSettings,
+    RouterSettings,
+    ServiceArgs,
+    SupervisorSettings,
+    WorkerSettings,
+)
 from tandem.settings.document import Deployment, Section, Sourced
 from tandem.settings.fields import fields_of
-from tandem.settings.resolve import Origin, Resolver, did_you_mean
+from tandem.settings.resolve import Origin, Resolver, did_you_mean, place_of
 
 S = TypeVar("S")
 
@@ -98,6 +107,8 @@ def configure(
                 services[name] = configured
     services = {name: services[name] for name in graph.services}
     notices += _strangers(deployment, classes, resolver)
+    if fault := _one_port_twice(services, own["Supervisor"]):
+        resolver.faults.append(fault)
     resolver.raise_faults()
     planes = _with_namespace(own["Planes"], services, deployment)
     origins = tuple(resolver.origins)
@@ -110,7 +121,10 @@ def _service(
     settings = {cls: resolver.settings(cls, section, whole=started) for cls in info.settings or ()}
     worker = settings.get(WorkerSettings)
     if started and isinstance(worker, WorkerSettings) and (fault := unknown_engine(worker.engine)):
-        resolver.faults.append(f"{info.name}: {fault}")
+        resolver.faults.append(f"{place_of(section, 'engine')}: {fault}")
+    for cls, key in ((ProcessorSettings, "router"), (RouterSettings, "custom_router")):
+        if started and cls in settings and (fault := unknown_router(getattr(settings[cls], key))):
+            resolver.faults.append(f"{place_of(section, key)}: {key.replace('_', '-')}: {fault}")
     ours = {name for cls in settings for field in fields_of(cls) for name in (field.name, *field.aliases)}
     if info.settings is not None:
         keys = _allowed(info, settings)
@@ -135,6 +149,21 @@ def _allowed(info: ServiceInfo, settings: Mapping[type[Any], Any]) -> Iterable[s
         return ()
     worker = settings.get(WorkerSettings)
     return known_keys(worker.engine if isinstance(worker, WorkerSettings) else "vllm")
+
+
+def _one_port_twice(services: Mapping[str, ServiceConfig], supervisor: SupervisorSettings) -> str | None:
+    """The system port is taken first: then the front door would find its port in use, by us."""
+    everywhere = ("", "0.0.0.0", "::")
+    for name, service in services.items():
+        front = service.settings.get(FrontendSettings)
+        if not isinstance(front, FrontendSettings) or front.port != supervisor.system_port or not front.port:
+            continue
+        if front.host == supervisor.system_host or {front.host, supervisor.system_host} & set(everywhere):
+            return (
+                f"{name}.port and Supervisor.system-port are both {front.port}: give one of them another, by --port or "
+                "--system-port"
+            )
+    return None
 
 
 def _strangers(deployment: Deployment, classes: Mapping[str, Any], resolver: Resolver) -> list[str]:

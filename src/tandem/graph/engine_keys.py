@@ -56,6 +56,11 @@ def uses_gpu(engine: str) -> bool:
     return engine != "simulated"
 
 
+def fetches_models(engine: str) -> bool:
+    """Whether the engine takes a hub's name for a model and fetches it; a simulated one reads folders only."""
+    return engine != "simulated"
+
+
 def engine_args(section: Section, ours: Collection[str]) -> dict[str, Any]:
     """The section's keys that are not ours: what the engine gets."""
     return {key: sourced.value for key, sourced in section.values.items() if key not in ours}

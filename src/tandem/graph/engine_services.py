@@ -136,8 +136,11 @@ class EngineService(Linkable):
         report: dict[str, Any] = {**self._worker.status(), "model": self._served_model_name}
         if self._queued is not None:
             report["prefill_queue"] = self._queued
-        if self._prefill_workers is not None and not self._prefill_workers.all():
-            report["degraded"] = "no prefill worker is alive: prompts are prefilled here"
+        if self._prefill_workers is not None:
+            if not self._worker.queue.connected:
+                report["degraded"] = "the prefill queue cannot be reached: prompts are prefilled here"
+            elif not self._prefill_workers.all():
+                report["degraded"] = "no prefill worker is alive: prompts are prefilled here"
         return report
 
     def _possible_roles(self) -> tuple[Role, ...]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tandem.errors import ConfigError, ModelBroken
-from tandem.graph.engine_keys import uses_gpu
+from tandem.graph.engine_keys import fetches_models, uses_gpu
 from tandem.graph.launch import Launch
 from tandem.models.manifest import refuse_half
-from tandem.settings import WorkerSettings
+from tandem.settings import ProcessorSettings, WorkerSettings
+from tandem.settings.resolve import place_of
 
 _WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -66,10 +67,12 @@ def check_fit(launch: Launch) -> list[str]:
     """Notices about what was found.
 
     Raises:
-        ConfigError: weights that cannot fit, or a model folder that is half pulled.
+        ConfigError: weights that cannot fit, or a model folder that is not there or half pulled.
     """
+    if missing := [text for name in launch.graph.services if (text := _no_model(launch, name))]:
+        raise ConfigError("\n".join(missing))
     models = {
-        str(model)
+        str(launch.working_dir / model)
         for service in launch.configured.services.values()
         for settings in service.settings.values()
         if (model := getattr(settings, "model", None))
@@ -83,6 +86,30 @@ def check_fit(launch: Launch) -> list[str]:
         raise ConfigError("\n".join(faults))
     on_gpu = [fit for fit in fits if fit.gpus]
     return [summary(on_gpu, len(launch.machine.gpus))] if on_gpu else []
+
+
+def _no_model(launch: Launch, name: str) -> str | None:
+    """Why a service will not find its model; None when it may."""
+    settings = launch.configured.services[name].settings
+    for cls, fetches in ((WorkerSettings, None), (ProcessorSettings, False)):
+        made = settings.get(cls)
+        if made is None or not made.model or (launch.working_dir / made.model).is_dir():
+            continue
+        if fetches is None:
+            fetches = fetches_models(made.engine)
+        if fetches and not is_path(made.model):
+            continue
+        place = place_of(launch.deployment.section(name), "model")
+        return (
+            f"{place}: model = {made.model!r}: there is no folder {launch.working_dir / made.model}; name a model "
+            "folder, or fetch one with `tandem models pull`"
+        )
+    return None
+
+
+def is_path(model: str) -> bool:
+    """Whether it can only be a folder: a hub's names are `name` or `owner/name`."""
+    return model.startswith(("/", ".", "~")) or model.count("/") > 1
 
 
 def half_models(models: Iterable[str]) -> list[str]:
@@ -125,7 +152,7 @@ def _of(launch: Launch, name: str, sizes: Mapping[str, int]) -> WorkerFit | None
     settings = service.settings.get(WorkerSettings)
     if not isinstance(settings, WorkerSettings) or not uses_gpu(settings.engine) or not service.workers:
         return None
-    weights = weights_bytes(settings.model)
+    weights = weights_bytes(str(launch.working_dir / settings.model))
     process = next(each for each in launch.plan.processes if each.services == (name,))
     if not weights:
         return None

@@ -8,7 +8,9 @@ Importing this module is cheap: each class imports its room when it starts.
 
 from tandem.graph.declare import depends, service
 from tandem.graph.engine_services import EngineService
-from tandem.graph.front_services import FrontendService, ProcessorService, RouterService
+from tandem.graph.frontend_service import FrontendService
+from tandem.graph.processor_service import ProcessorService
+from tandem.graph.router_service import RouterService
 from tandem.settings import (
     BatchSettings,
     DisaggSettings,

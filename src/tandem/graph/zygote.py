@@ -16,13 +16,14 @@ import ctypes
 import fcntl
 import gc
 import os
+import select
 import selectors
 import signal
 import socket
 import stat
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -200,13 +201,34 @@ class Zygote:
         try:
             from tandem.graph.engine_keys import preload
 
-            preload(engine)
+            with self._heeding_the_end():
+                preload(engine)
         except Exception as failed:  # its worker will say it again, in its own log
             error = f"{type(failed).__name__}: {failed}"
         self._preset |= {key: value for key, value in os.environ.items() if before.get(key) != value}
         gc.collect()
         gc.freeze()
         self._report(Preloaded(engine, time.monotonic() - began, error))
+
+    @contextlib.contextmanager
+    def _heeding_the_end(self) -> Iterator[None]:
+        """Imports take half a minute: meanwhile a signal, not the loop, says that the supervisor is gone."""
+        hung_up = select.poll()
+        hung_up.register(self._commands, 0)  # commands may wait in front of the end: only the hang-up counts
+
+        def heed(*_: object) -> None:
+            if hung_up.poll(0):
+                self._end()
+
+        signal.signal(signal.SIGIO, heed)
+        flags = fcntl.fcntl(self._commands, fcntl.F_GETFL)
+        fcntl.fcntl(self._commands, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(self._commands, fcntl.F_SETFL, flags | os.O_ASYNC)
+        try:
+            heed()  # it may have gone before
+            yield
+        finally:
+            fcntl.fcntl(self._commands, fcntl.F_SETFL, flags)
 
     def _reap(self) -> None:
         """Take leave of whoever ended: our children, and orphans of theirs, which the kernel hands to us."""
@@ -303,7 +325,7 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     Zygote(socket.socket(fileno=descriptor)).run()
-    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGIO):
         signal.signal(again, signal.SIG_DFL)
     return child.main()
 

@@ -31,7 +31,7 @@ STAGES: Final[dict[str, str]] = {
     TOKENIZED: "Chat template and tokenizer. Detail: prompt_tokens, sequences.",
     ROUTED: "A decode worker was chosen. Detail: to, rule, reason, candidates, sequences; with "
     "`router: kv` also expected_cached_tokens, prefill_hint, scores (instance=cost/cached tokens).",
-    PREFILL_DECISION: "The decode worker decided where to prefill. Detail: site, reason, uncached_tokens.",
+    PREFILL_DECISION: "The decode worker decided where to prefill. Detail: site, reason.",
     PREFILL_QUEUED: "The prefill job was put on the queue; its length is the wait. Detail: lane, attempt.",
     PREFILL_CLAIMED: "A prefill worker took the job. Detail: prefill_instance, attempt, delivery.",
     PREFILL: "The prompt's KV was computed. Detail: prompt_tokens, cached_tokens, site.",

@@ -1,7 +1,8 @@
 """The router by KV cache: names a prompt's blocks, asks its pools, remembers sessions, counts what it did.
 
 One pool for decode workers and, where there are any, one for prefill workers: the choice names the decode
-worker, and as a hint the prefill worker in whose lane the prompt's job should wait.
+worker, and as a hint the prefill worker in whose lane the prompt's job should wait: one whose KV that decode
+worker can read.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from tandem.kv.blocks import Names, block_hashes, chain_root
 from tandem.observe import metrics
 from tandem.router.kv_rule import KvWeights, kv_rule
 from tandem.router.kv_sync import PoolSync
+from tandem.router.pairs import Pairs
 from tandem.router.pool import Decision, WorkerPool
 from tandem.runtime.ports import Runtime
 from tandem.settings import RouterSettings
@@ -105,13 +107,13 @@ class KvRouter:
             temperature=settings.temperature,
             busy_wait_s=settings.busy_wait_s or None,
         )
-        self._runtime = runtime
         self._draw = draw
         self._seconds = metrics.ROUTER_DECISION_SECONDS.labels()
         self._affinity = settings.session_affinity
         self._sessions = _Sessions(settings.session_ttl_s)
         self._decode = _Side(component, weights)
         self._prefill = _Side(settings.prefill_component, weights)
+        self._pairs = Pairs(runtime.instances(component), runtime.instances(settings.prefill_component))
         self._syncs = [
             PoolSync(runtime, side.component, side.pool_of, runtime.instance_id)
             for side in (self._decode, self._prefill)
@@ -132,20 +134,8 @@ class KvRouter:
     async def choose(self, request: RouteRequest) -> RouteChoice:
         """See `ports.Router`."""
         begun = time.perf_counter()
-        lives = self._runtime.instances(self._prefill.component).all()
-        apart = [card.instance_id for card in lives if card.instance_id not in request.candidates]
         naming = self._decode.naming(request)
         names = _names(request, naming)
-        hint = None
-        if apart:  # prompts are computed there: prefill queues are theirs
-            other = self._prefill.naming(request)
-            found = self._prefill.decide(
-                msgspec.structs.replace(request, candidates=apart),
-                names if other == naming else _names(request, other),
-                self._draw(),
-                active=False,
-            )
-            hint = None if found is None else found.choice.instance_id
         session = None
         if self._affinity != "off" and request.session_id is not None:
             session = self._sessions.find(request.session_id, begun)
@@ -155,12 +145,14 @@ class KvRouter:
             self._draw(),
             session=session,
             session_is_hard=self._affinity == "hard",
-            computes=hint is None,
+            computes=lambda instance_id: not self._pairs.of(instance_id),
         )
         if decision is None:  # nobody has registered with an engine: any of those offered
             choice = RouteChoice(instance_id=min(request.candidates), rule="kv", reason="nothing_known")
         else:
-            choice = decision.choice if hint is None else msgspec.structs.replace(decision.choice, prefill_hint=hint)
+            choice = decision.choice
+            if hint := self._hint(choice.instance_id, request, naming, names):
+                choice = msgspec.structs.replace(choice, prefill_hint=hint)
         if request.session_id is not None and self._affinity != "off":
             self._sessions.note(request.session_id, choice.instance_id, begun)
         metrics.ROUTER_CHOICES.labels(choice.rule, choice.reason).inc()
@@ -178,6 +170,17 @@ class KvRouter:
         for side in (self._decode, self._prefill):
             if side.pool is not None:
                 side.pool.finished(request_id, time.monotonic())
+
+    def _hint(self, decode_id: str, request: RouteRequest, naming: tuple[int, int], names: Names) -> str | None:
+        """The prefill worker in whose lane the prompt's job should wait."""
+        other = self._prefill.naming(request)
+        found = self._prefill.decide(
+            msgspec.structs.replace(request, candidates=self._pairs.of(decode_id)),
+            names if other == naming else _names(request, other),
+            self._draw(),
+            active=False,
+        )
+        return None if found is None else found.choice.instance_id
 
     async def _measure(self) -> None:
         while True:

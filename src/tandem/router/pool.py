@@ -7,7 +7,7 @@ A target is an instance, or one data-parallel rank of it; inside it is a small n
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,6 +49,8 @@ class _Worker:
 @dataclass(slots=True)
 class _Open:
     target: Target
+    worker: _Worker | None
+    """As it was when it was chosen: a worker that left and came back is another one."""
     marks: list[int]
     sequences: int
     expected: Expected | None
@@ -103,11 +105,11 @@ class WorkerPool:
         return len(self._open)
 
     def join(self, target: Target, *, tells: bool, capacity_blocks: int | None = None) -> None:
-        """A worker is there. Safe to repeat."""
+        """A worker is there. Safe to repeat; one that begins or ceases to tell starts anew."""
         known = self._workers.get(target)
-        if known is not None:
-            known.tells = tells
+        if known is not None and known.tells == tells:
             return
+        self.leave(target)
         number = self._free.pop() if self._free else len(self._workers)
         self._workers[target] = _Worker(number, tells, Predictions(None if tells else capacity_blocks))
         self._order = None
@@ -161,11 +163,9 @@ class WorkerPool:
     def prefilled(self, request_id: str, now: float) -> None:
         """Its first token has come: its prompt is computed, and the worker is about to say so."""
         request = self._open.get(request_id)
-        worker = None if request is None else self._workers.get(request.target)
-        if request is None or worker is None:
-            return
-        worker.queue.first_token(request_id, now)
-        self._settle(worker, request, now)
+        if request is not None and request.worker is not None:
+            request.worker.queue.first_token(request_id, now)
+            self._settle(request, now)
 
     def finished(self, request_id: str, now: float) -> None:
         """It left its worker, in whatever way. Safe to repeat."""
@@ -177,10 +177,9 @@ class WorkerPool:
             self._sharing[mark] -= 1
             if not self._sharing[mark]:
                 del self._sharing[mark]
-        worker = self._workers.get(request.target)
-        if worker is not None:
-            worker.queue.left(request_id, now)
-            self._settle(worker, request, now)
+        if request.worker is not None:
+            request.worker.queue.left(request_id, now)
+            self._settle(request, now)
 
     # ── the choice ───────────────────────────────────────────────────────────────────────────────
 
@@ -194,7 +193,7 @@ class WorkerPool:
         session: str | None = None,
         session_is_hard: bool = False,
         active: bool = True,
-        computes: bool = True,
+        computes: Callable[[str], bool] = lambda _: True,
     ) -> Decision:
         """Choose among `request.candidates`, and count on it from now on.
 
@@ -202,7 +201,7 @@ class WorkerPool:
             names: the prompt's blocks.
             session: instance that this session went to so far.
             active: whether sequences stay at the worker after their first token.
-            computes: whether it computes the prompt itself: else the prompt is not added to its prefill queue.
+            computes: whether an instance computes the prompt itself: else that is not added to its prefill queue.
         """
         self.finished(request.request_id, now)
         prompt = len(request.token_ids)
@@ -236,14 +235,14 @@ class WorkerPool:
             self.loads.sent(choice.instance_id, request.sequences)
         chosen = self._workers.get(target)
         if chosen is not None:
-            if computes:
+            if computes(choice.instance_id):
                 chosen.queue.sent(request.request_id, prompt - self._tokens(predicted, prompt), now)
             if chosen.tells:  # what it has told of needs no prediction
                 until = now + self._times.eventful_s
                 expected = chosen.predictions.add(names, marks, until, begin=told)
             else:
                 chosen.predictions.add(names, marks, now + self._times.eventless_s)
-        self._open[request.request_id] = _Open(target, marks, request.sequences if active else 0, expected)
+        self._open[request.request_id] = _Open(target, chosen, marks, request.sequences if active else 0, expected)
         self._sharing.update(marks)
         return Decision(choice, len(names), told, predicted, longest)
 
@@ -316,10 +315,10 @@ class WorkerPool:
         sharing = self._sharing.get(marks[longest.bit_length() - 1], 0)
         return sharing / sum(on_disk == longest for *_, on_disk in held)
 
-    def _settle(self, worker: _Worker, request: _Open, now: float) -> None:
+    def _settle(self, request: _Open, now: float) -> None:
         """The worker is about to say what it holds of a prompt."""
-        if request.expected is not None:
-            worker.predictions.shorten(request.expected, now + self._times.settle_s)
+        if request.worker is not None and request.expected is not None:
+            request.worker.predictions.shorten(request.expected, now + self._times.settle_s)
 
     def _usual_speed(self) -> float:
         """What a worker that was not seen working is taken for: the average of the others."""

@@ -17,6 +17,11 @@ _BUILT_IN: Final[dict[str, Rule]] = {
 }
 
 
+def is_built_in(name: str) -> bool:
+    """Whether it needs no look at what is installed."""
+    return name.replace("_", "-") in _BUILT_IN
+
+
 def rule_named(name: str) -> Rule:
     """The rule of that name; `_` and `-` are the same.
 

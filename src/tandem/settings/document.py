@@ -12,7 +12,7 @@ from typing import Any
 from tandem.errors import ConfigError
 from tandem.settings.fields import normalise
 from tandem.settings.overrides import Override
-from tandem.settings.yaml_text import read_yaml
+from tandem.settings.yaml_text import Lines, read_yaml_and_lines
 
 COMMON = "Common"
 COMMON_CONFIGS = "common_configs"
@@ -28,6 +28,16 @@ class Sourced:
     origin: str
     rank: int
     """1 from the file, 3 from a flag; the environment is 2 and comes in between."""
+    line: int | None = None
+    """Of the file."""
+
+    @property
+    def place(self) -> str:
+        """The origin, with the line where there is one."""
+        if self.line is None:
+            return self.origin
+        file, _, section = self.origin.rpartition(": ")
+        return f"{file}, line {self.line}: {section}"
 
 
 FILE, ENVIRONMENT, FLAG = 1, 2, 3
@@ -41,6 +51,8 @@ class Section:
     values: Mapping[str, Sourced] = field(default_factory=dict)
     """By normalised key; common keys are in it unless the section has its own."""
     service_args: Mapping[str, Any] = field(default_factory=dict)
+    service_args_at: str = ""
+    """Where they stand, as messages begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,12 @@ class Deployment:
 
 
 def load_deployment(
-    text: str | None, *, origin: str = "", overrides: Sequence[Override] = (), replaced_by: str | None = None
+    text: str | None,
+    *,
+    origin: str = "",
+    overrides: Sequence[Override] = (),
+    replaced_by: str | None = None,
+    numbered: bool = True,
 ) -> Deployment:
     """Merge a configuration file's text and overrides.
 
@@ -68,50 +85,68 @@ def load_deployment(
         origin: how messages call the file.
         overrides: `--Service.key=value`, in the order given.
         replaced_by: text of DYN_DEPLOYMENT_CONFIG, which replaces file and overrides completely.
+        numbered: whether messages name lines: `text` is a file's, which a person can look at.
     Raises:
         ConfigError: not YAML, or not the shape; every fault in one message.
     """
     if replaced_by:
-        text, origin, overrides = replaced_by, "DYN_DEPLOYMENT_CONFIG", ()
-    document = _parse(text, origin) if text else {}
-    faults = _shape_faults(document, origin)
+        text, origin, overrides, numbered = replaced_by, "DYN_DEPLOYMENT_CONFIG", (), False
+    document, lines = _parse(text, origin) if text else ({}, {})
+    lines = lines if numbered and origin else {}
+    faults = _shape_faults(document, origin, lines)
     if faults:
         raise ConfigError("\n".join(faults))
     ranks = _apply(document, overrides)
     common = {
-        normalise(key): Sourced(value, key, *_origin(ranks, (COMMON, key), f"{origin}: {COMMON}"))
+        normalise(key): _sourced(value, key, COMMON, origin, ranks, lines)
         for key, value in (document.get(COMMON) or {}).items()
     }
     notices: list[str] = []
     sections = {
-        name: _section(name, body or {}, common, origin, ranks, notices)
+        name: _section(name, body or {}, common, origin, ranks, notices, lines)
         for name, body in document.items()
         if name != COMMON
     }
     return Deployment(sections=sections, document=document, notices=tuple(notices), common=common)
 
 
-def _parse(text: str, origin: str) -> dict[str, Any]:
-    loaded = read_yaml(text, origin)
+def _parse(text: str, origin: str) -> tuple[dict[str, Any], Lines]:
+    loaded, lines = read_yaml_and_lines(text, origin)
     if loaded is None:
-        return {}
+        return {}, {}
     if not isinstance(loaded, dict):
-        raise ConfigError(f"{origin}: the top level must be one mapping per service, found {type(loaded).__name__}")
-    return loaded
+        raise ConfigError(f"{origin}: the top level must be one mapping per service, found {kind_of(loaded)}")
+    return loaded, lines
 
 
-def _shape_faults(document: Mapping[Any, Any], origin: str) -> list[str]:
+def _shape_faults(document: Mapping[Any, Any], origin: str, lines: Lines) -> list[str]:
     faults = []
     for name, body in document.items():
+        if not isinstance(name, str):
+            faults.append(f"{origin}: {name!r} is no name of a section; put it in quotes if it is meant as one")
+            continue
         if body is not None and not isinstance(body, dict):
-            faults.append(f"{origin}: section {name} must be a mapping, found {type(body).__name__}")
+            place = _at(origin, lines, name)
+            faults.append(f"{place}: section {name} must be a mapping of its keys, found {kind_of(body)}")
             continue
         for key, value in (body or {}).items():
+            place = _at(origin, lines, name, str(key))
             if normalise(str(key)) == COMMON_CONFIGS and not isinstance(value, list | None):
-                faults.append(f"{origin}: {name}.{key} must be a list of names")
+                faults.append(f"{place}: {name}.{key} must be a list of names, found {kind_of(value)}; write [{value}]")
             if key == SERVICE_ARGS and not isinstance(value, dict | None):
-                faults.append(f"{origin}: {name}.{key} must be a mapping")
+                faults.append(f"{place}: {name}.{key} must be a mapping, found {kind_of(value)}")
     return faults
+
+
+def kind_of(value: Any) -> str:
+    """What YAML calls a value of this type."""
+    kinds = ((bool, "true or false"), (int | float, "a number"), (str, "text"), (list, "a list"), (dict, "a mapping"))
+    return next((word for kind, word in kinds if isinstance(value, kind)), "another value")
+
+
+def _at(origin: str, lines: Lines, *path: str) -> str:
+    line = lines.get(path)
+    return origin if line is None else f"{origin}, line {line}"
 
 
 def _apply(document: dict[str, Any], overrides: Sequence[Override]) -> dict[tuple[str, str], str]:
@@ -150,6 +185,7 @@ def _section(
     origin: str,
     flags: Mapping[tuple[str, str], str],
     notices: list[str],
+    lines: Lines,
 ) -> Section:
     values: dict[str, Sourced] = {}
     service_args: Mapping[str, Any] = {}
@@ -160,14 +196,22 @@ def _section(
         elif normalise(str(key)) == COMMON_CONFIGS:
             asked = [str(each) for each in value or []]
         else:
-            values[normalise(str(key))] = Sourced(value, str(key), *_origin(flags, (name, key), f"{origin}: {name}"))
+            values[normalise(str(key))] = _sourced(value, str(key), name, origin, flags, lines)
     for key in asked:
         if normalise(key) in common:
             values.setdefault(normalise(key), common[normalise(key)])
         else:
             its_own = "; its own value is used" if normalise(key) in values else ""
             notices.append(f"{origin}: {name} takes {key} from Common, which does not have it{its_own}")
-    return Section(name, values, service_args)
+    line = lines.get((name, SERVICE_ARGS))
+    return Section(name, values, service_args, "" if line is None else f"{origin}, line {line}: ")
+
+
+def _sourced(
+    value: Any, key: str, section: str, origin: str, flags: Mapping[tuple[str, str], str], lines: Lines
+) -> Sourced:
+    found, rank = _origin(flags, (section, key), f"{origin}: {section}")
+    return Sourced(value, key, found, rank, lines.get((section, key)) if rank == FILE else None)
 
 
 def as_json(deployment: Deployment) -> str:

@@ -5,6 +5,7 @@ call `settings()`, `service_args()` and `unknown()` for each service, then `rais
 """
 
 import difflib
+import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,34 +54,45 @@ class Resolver:
                 continue
             try:
                 values[setting.name] = coerce(sourced.value, setting.type)
-            except (msgspec.ValidationError, ValueError) as error:
-                self.faults.append(f"{sourced.origin}: {sourced.key} = {_shown(sourced.value, setting)}: {error}")
+            except (msgspec.ValidationError, ValueError):
+                shown_value = _shown(sourced.value, setting)
+                self.faults.append(f"{sourced.place}: {sourced.key} = {shown_value} must be {wanted(setting.type)}")
                 continue
             self._remember(section.name, setting, values[setting.name], sourced.origin)
         made = cls(**values)
         check = getattr(made, "check", None)
         if check is not None and whole:
-            self.faults += [f"{section.name}: {fault}" for fault in check()]
+            self.faults += [f"{place_of(section, fault.split(' ', 1)[0])}: {fault}" for fault in check()]
         return made
 
     def service_args(self, section: Section) -> ServiceArgs:
         """The section's `ServiceArgs`."""
         raw = {normalise(str(key)): value for key, value in section.service_args.items()}
-        where = f"{section.name}.ServiceArgs"
+        where = f"{section.service_args_at}{section.name}.ServiceArgs"
         self.nearest(where, raw, [f.name for f in fields_of(ServiceArgs)])
-        resources = raw.pop("resources", None) or {}
-        self.nearest(f"{where}.resources", resources, [f.name for f in fields_of(Resources)])
-        raw["envs"] = {str(key): _as_env(value) for key, value in (raw.get("envs") or {}).items()}
-        raw["dynamo"] = raw.get("dynamo") or {}
-        try:
-            made = ServiceArgs(
-                resources=_checked(Resources, resources, where),
-                **{f.name: coerce(raw[f.name], f.type) for f in fields_of(ServiceArgs) if f.name in raw},
-            )
-        except (msgspec.ValidationError, ValueError, TypeError, AttributeError) as error:
-            self.faults.append(f"{where}: {error}")
-            return ServiceArgs()
+        for key in ("resources", "envs", "dynamo"):
+            raw[key] = raw.get(key) or {}
+            if not isinstance(raw[key], Mapping):
+                self.faults.append(f"{where}.{key} = {raw[key]!r} must be a mapping")
+                raw[key] = {}
+        self.nearest(f"{where}.resources", raw["resources"], [f.name for f in fields_of(Resources)])
+        raw["envs"] = {str(key): _as_env(value) for key, value in raw["envs"].items()}
+        raw["resources"] = Resources(**self._coerced(Resources, raw["resources"], f"{where}.resources"))
+        made = ServiceArgs(**self._coerced(ServiceArgs, raw, where))
         self.faults += [f"{where}: {fault}" for fault in made.check()]
+        return made
+
+    def _coerced(self, cls: type[Any], raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """The values of a nested mapping that fit; those that do not are faults."""
+        made = {}
+        for each in fields_of(cls):
+            value = raw.get(each.name)
+            if value is None:
+                continue
+            try:
+                made[each.name] = value if isinstance(value, Resources) else coerce(value, each.type)
+            except (msgspec.ValidationError, ValueError):
+                self.faults.append(f"{where}.{each.key} = {value!r} must be {wanted(each.type)}")
         return made
 
     def unknown(self, section: Section, classes: Iterable[type[Any]], also: Iterable[str] = ()) -> None:
@@ -96,7 +108,7 @@ class Resolver:
         for key in keys:
             if key in names:
                 continue
-            place = section.values[key].origin if section else where
+            place = section.values[key].place if section else where
             written = section.values[key].key if section else key
             self.faults.append(f"{place}: unknown key {written!r}{did_you_mean(key, names)}")
 
@@ -134,6 +146,19 @@ def coerce(value: Any, target: Any) -> Any:
     return msgspec.convert(value, target, strict=False)
 
 
+def wanted(target: Any) -> str:
+    """What a setting of this type takes, in words."""
+    kinds = [kind for kind in typing.get_args(target) if kind is not type(None)]
+    if typing.get_origin(target) is typing.Literal:
+        *others, last = map(repr, kinds)
+        return f"{', '.join(others)} or {last}" if others else last
+    if typing.get_origin(target) in (types.UnionType, typing.Union):
+        return " or ".join(dict.fromkeys(wanted(kind) for kind in kinds))
+    kind = typing.get_origin(target) or target
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a mapping"}
+    return words.get(kind, "a list, or text with commas between")
+
+
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'x'?`, or nothing when no known name is near."""
     by_lower = {normalise(each).lower(): each for each in known}
@@ -141,15 +166,15 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"; did you mean {by_lower[near[0]].replace('_', '-')!r}?" if near else ""
 
 
+def place_of(section: Section, key: str) -> str:
+    """Where a key stands, if a file has it; else the section's name."""
+    sourced = section.values.get(normalise(key))
+    return sourced.place if sourced is not None and sourced.line is not None else section.name
+
+
 def _takes_text_only(target: Any) -> bool:
     kinds = set(typing.get_args(target)) or {target}
     return str in kinds and not kinds & {int, float}
-
-
-def _checked(cls: type[T], raw: Mapping[str, Any], where: str) -> T:
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"{where}.resources must be a mapping")
-    return cls(**{f.name: coerce(raw[f.name], f.type) for f in fields_of(cls) if raw.get(f.name) is not None})
 
 
 def _as_env(value: Any) -> str:

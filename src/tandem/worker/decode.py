@@ -76,6 +76,13 @@ class DecodeWorker:
             yield Verdict(kind="dead")
             return
         session, run = found
+        if not self._parts.peers.may_read_from(claim.prefill_instance):
+            # Its KV would be refused, or worse: read as garbage. The job is gone with this claim, so it is put anew.
+            session.dispatch(Claimed(claim.fence))
+            lost = ClaimLost(fence=claim.fence, reason="incompatible_prefill_worker", retry_ok=run.retry_ok())
+            session.dispatch(lost)
+            yield Verdict(kind="dead")
+            return
         verdicts = session.open_claim(claim.fence)
         session.dispatch(Claimed(claim.fence))
         if session.state.fence == claim.fence:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
+from tandem.core.cards import EngineFacts, InstanceCard, why_not_paired
 from tandem.disagg.queue import PrefillQueue
 from tandem.disagg.rules import COMMON_LANE
 from tandem.errors import Unavailable
@@ -32,14 +33,20 @@ def plan_lanes(
     depths: Mapping[str, LaneDepth],
     *,
     alive: Set[str],
+    alike: Set[str],
     waiting_since: Mapping[str, float],
     now: float,
     steal_after_s: float,
 ) -> LanePlan:
-    """Decide from one look at the queue. `waiting_since` is the previous plan's."""
+    """Decide from one look at the queue.
+
+    Args:
+        alike: workers whose jobs we could do: decode workers that read their KV can read ours.
+        waiting_since: the previous plan's.
+    """
     others = {lane: depth for lane, depth in depths.items() if lane not in (own, COMMON_LANE)}
     since = {
-        lane: waiting_since.get(lane, now) for lane, depth in others.items() if lane in alive and depth.waiting > 0
+        lane: waiting_since.get(lane, now) for lane, depth in others.items() if lane in alike and depth.waiting > 0
     }
     late = sorted((lane for lane, begun in since.items() if now - begun >= steal_after_s), key=since.__getitem__)
     gone = sorted(lane for lane in others if lane not in alive)
@@ -49,8 +56,17 @@ def plan_lanes(
 class Lanes:
     """A prefill worker's current plan, renewed by `watch`."""
 
-    def __init__(self, own: str, *, queue: PrefillQueue, prefill_workers: InstanceView, steal_after_s: float) -> None:
+    def __init__(
+        self,
+        own: str,
+        *,
+        facts: EngineFacts,
+        queue: PrefillQueue,
+        prefill_workers: InstanceView,
+        steal_after_s: float,
+    ) -> None:
         self._own = own
+        self._facts = facts
         self._queue = queue
         self._prefill_workers = prefill_workers
         self._steal_after_s = steal_after_s
@@ -65,10 +81,12 @@ class Lanes:
         while True:
             await asyncio.sleep(self._steal_after_s / 2)
             try:
+                depths, there = await self._queue.depth(), self._prefill_workers.all()
                 self._plan = plan_lanes(
                     self._own,
-                    await self._queue.depth(),
-                    alive={card.instance_id for card in self._prefill_workers.all()},
+                    depths,
+                    alive={card.instance_id for card in there},
+                    alike={card.instance_id for card in there if self._alike(card)},
                     waiting_since=self._plan.waiting_since,
                     now=time.monotonic(),
                     steal_after_s=self._steal_after_s,
@@ -78,3 +96,6 @@ class Lanes:
                     await self._queue.drop_lane(lane, into=COMMON_LANE)
             except Unavailable as away:
                 log.debug("queue.away reason=%s", away)
+
+    def _alike(self, card: InstanceCard) -> bool:
+        return card.engine is not None and why_not_paired(card.engine, self._facts) is None

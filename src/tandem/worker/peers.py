@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tandem.core.cards import InstanceCard, why_not_paired
 from tandem.core.request import GenerateRequest
 from tandem.disagg.queue import PrefillQueue
-from tandem.disagg.rules import DisaggRules, PrefillSite, prefill_site
+from tandem.disagg.rules import DisaggRules, PrefillSite, lane_for, prefill_site
 from tandem.engines.ports import Engine
 from tandem.runtime.ports import InstanceView
 
@@ -38,12 +38,22 @@ class PrefillPeers:
         """Whether somebody else could take a job that `instance_id` lost."""
         return any(card.instance_id != instance_id for card in self.compatible())
 
+    def may_read_from(self, instance_id: str) -> bool:
+        """Whether nothing is known that speaks against reading a claimer's KV."""
+        card = self.view.get(instance_id)
+        return card is None or self._fits(card)
+
+    def lane(self, job_id: str, preferred: str | None) -> str:
+        """Where a job should wait."""
+        fitting = [card.instance_id for card in self.compatible()]
+        return lane_for(job_id, preferred, fitting, all_fit=len(fitting) == len(self.view.all()))
+
     async def site(self, request: GenerateRequest) -> PrefillSite:
         """Local or remote, from what is known now; asks engine and queue only where the rules need it."""
         rules = self._rules()
         queued = uncached = 0
         if rules.remote_prefill and rules.conditional_disagg:
-            uncached = request.prompt_tokens - await self._engine.cached_tokens(request.prompt_token_ids)
+            uncached = request.prompt_tokens - await self._engine.cached_tokens(request)
             if uncached > rules.max_local_prefill_length:
                 queued = sum(lane.waiting for lane in (await self._queue.depth()).values())
         return prefill_site(

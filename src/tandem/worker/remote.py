@@ -16,7 +16,7 @@ from tandem.core.handoff import Handoff, PrefillJob
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.disagg.queue import PrefillQueue
 from tandem.disagg.remote_prefill import Decoded, Effect, Emit, Enqueue, PrefillHere, PullFailed, StartDecode, Waited
-from tandem.disagg.rules import advanced, first_token_is_exact, lane_for
+from tandem.disagg.rules import advanced, first_token_is_exact
 from tandem.engines.ports import Engine, Outputs, Take
 from tandem.errors import KvTransferFailed, Unavailable
 from tandem.observe import metrics, stages
@@ -155,14 +155,15 @@ class RemoteRun:
             decode_block_size_tokens=facts.block_size_tokens,
             decode_kv_layout=facts.kv_layout,
         )
-        self._notes.add(stages.PREFILL_QUEUED, attempt=attempt)
+        lane = self._parts.peers.lane(self._job.job_id, self._request.prefill_hint)
+        self._notes.add(stages.PREFILL_QUEUED, lane=lane, attempt=attempt)
         if attempt > 1:
             metrics.RECOVERIES.labels("prefill_requeued").inc()
         if not await self._offer(self._job):
             self._session.dispatch(Waited("queue_refused"))
 
     async def _offer(self, job: PrefillJob) -> bool:
-        lane = lane_for(self._request.prefill_hint, [card.instance_id for card in self._parts.peers.compatible()])
+        lane = self._parts.peers.lane(job.job_id, self._request.prefill_hint)
         try:
             await self._parts.queue.put(job, lane=lane)
         except Unavailable as away:

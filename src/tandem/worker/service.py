@@ -1,8 +1,9 @@
 """An engine behind endpoints, in one role or both, from load to goodbye.
 
-    load ─► start: endpoints ─► announce ─► … serve … ─► withdraw ─► drain ─► stop
+    load ─► start: endpoints ─► prefill queue ─► announce ─► … serve … ─► withdraw ─► drain ─► stop
 
-The order is the point: nobody can route here before `announce`, nobody is cut off before `drain`.
+The order is the point: nobody can route here before `announce`, nobody is cut off before `drain`. The queue is waited
+for a moment only: without it a worker serves by itself.
 Roles are registrations of one engine and can change without reloading it.
 """
 
@@ -38,6 +39,9 @@ from tandem.worker.pulls import PullMeter
 from tandem.worker.remote import DecodeIdentity, DecodeParts, DecodeTimes
 
 log = logging.getLogger(__name__)
+
+QUEUE_WAIT_S = 3.0
+"""Longest wait for the prefill queue before a worker is announced: a bus that is there answers within a tenth of it."""
 
 
 class EngineWorker:
@@ -107,6 +111,7 @@ class EngineWorker:
         )
         self._lanes = lanes = Lanes(
             runtime.instance_id,
+            facts=facts,
             queue=queue,
             prefill_workers=prefill_workers,
             steal_after_s=self._disagg.steal_after_s,
@@ -146,6 +151,10 @@ class EngineWorker:
                 interval_s=self._settings.load_report_interval_s,
             ),
         )
+        if (self._disagg.remote_prefill or "prefill" in self._roles) and not await queue.reachable(
+            timeout_s=QUEUE_WAIT_S
+        ):
+            log.warning("queue.away_at_start queue=%s waited_s=%g", queue.name, QUEUE_WAIT_S)
         await self.set_roles(self._roles)
 
     async def set_roles(self, roles: Sequence[Role]) -> None:

@@ -176,8 +176,8 @@ class SimulatedEngine:
             self._batch_ready.clear()
             await self._batch_ready.wait()
 
-    async def cached_tokens(self, token_ids: list[int]) -> int:
-        return self._scheduler.cached_tokens(token_ids)
+    async def cached_tokens(self, request: GenerateRequest) -> int:
+        return self._scheduler.cached_tokens(request)
 
     async def reset_prefix_cache(self) -> bool:
         done = self._cache.reset()

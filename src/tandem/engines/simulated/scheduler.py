@@ -166,12 +166,12 @@ class Scheduler:
             values.append(value)
         return values
 
-    def cached_tokens(self, token_ids: list[int]) -> int:
-        """Leading tokens that a prompt would find in the cache."""
-        return len(self.cache.hits(self._prefix_keys(token_ids, None, None))) * self.cache.block_size_tokens
+    def cached_tokens(self, request: GenerateRequest) -> int:
+        """Leading prompt tokens that a request would find in the cache."""
+        return len(self.cache.hits(self._keys(request, request.prompt_token_ids))) * self.cache.block_size_tokens
 
     def _admit(self, seq: Sequence, budget: int) -> bool:
-        hits = self.cache.hits(self._keys(seq))
+        hits = self.cache.hits(self._keys(seq.request, seq.tokens))
         self.cache.hold(hits)
         seq.blocks = hits
         seq.computed = len(hits) * self.cache.block_size_tokens
@@ -185,17 +185,15 @@ class Scheduler:
             seq.cached_tokens = seq.computed
         return True
 
-    def _keys(self, seq: Sequence) -> Iterator[int]:
-        if seq.request.sampling.prompt_logprobs is None:  # those need every prompt token computed
-            yield from self._prefix_keys(seq.tokens, seq.request.cache_salt, seq.request.lora_name)
-
-    def _prefix_keys(self, tokens: list[int], cache_salt: str | None, lora_name: str | None) -> Iterator[int]:
+    def _keys(self, request: GenerateRequest, tokens: list[int]) -> Iterator[int]:
         """Keys of the full blocks that may be hit: at least one token stays to be computed."""
+        if request.sampling.prompt_logprobs is not None:  # those need every prompt token computed
+            return
         size, value = self.cache.block_size_tokens, EMPTY
         for end in range(size, len(tokens), size):
             for token in tokens[end - size : end]:
                 value = fold(value, token)
-            yield block_key(value, cache_salt, lora_name)
+            yield block_key(value, request.cache_salt, request.lora_name)
 
     def _grow(self, seq: Sequence, tokens: int) -> bool:
         missing = -(-tokens // self.cache.block_size_tokens) - len(seq.blocks)

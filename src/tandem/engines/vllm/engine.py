@@ -233,7 +233,7 @@ class VllmEngine:
             async for batch in batches:
                 yield batch
 
-    async def cached_tokens(self, token_ids: list[int]) -> int:
+    async def cached_tokens(self, request: GenerateRequest) -> int:
         """vLLM cannot say; the router's index of KV events can."""
         return 0
 
