@@ -51,8 +51,8 @@ def _functions(tools: list[dict[str, Any]]) -> dict[str, Tool]:
     try:
         checked = msgspec.convert(tools, list[Tool])
     except msgspec.ValidationError as error:
-        field, what = field_fault(str(error), inside="tools")
-        raise RequestError(f"{field}: {what}", param=field) from error
+        fault = field_fault(str(error), list[Tool], inside="tools")
+        raise RequestError(f"{fault.field} {fault.what}", param=fault.param) from error
     found: dict[str, Tool] = {}
     for i, tool in enumerate(checked):
         name, place = tool.function.name, f"tools[{i}].function"

@@ -116,9 +116,8 @@ async def read_form(body: Body, content_type: str, draft: Draft, *, limit: int) 
     try:
         return msgspec.convert({**fields, "file": filename}, FileForm, strict=False), filename
     except msgspec.ValidationError as error:
-        field, what = field_fault(str(error))
-        what = what if what == "is missing" else f"{str(fields.get(field, ''))[:64]!r}: {what}"
-        raise RequestError(f"{field} {what}", param=field) from error
+        fault = field_fault(str(error), FileForm, fields)
+        raise RequestError(f"{fault.field} {fault.what}", param=fault.param) from error
 
 
 async def _to_disk(part: BodyPartReader, draft: Draft, limit: int) -> None:
