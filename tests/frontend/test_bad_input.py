@@ -57,7 +57,12 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
         "messages[0].content",
         "messages[0].content must be a string or a list of objects, not 7",
     ),
-    (CHAT, m(messages=[*HI, {"role": "user"}]), "messages[1].content", "needs content"),
+    (
+        CHAT,
+        m(messages=[*HI, {"role": "user"}]),
+        "messages[1].content",
+        "messages[1].content is missing: a user message needs it",
+    ),
     (CHAT, m(model=7), "model", "model must be a string, not 7"),
     (CHAT, m(stream="yes"), "stream", 'stream must be true or false, not "yes"'),
     (CHAT, m(n=0), "n", "n must be an integer from 1 to 128, not 0"),
@@ -133,7 +138,7 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
         "response_format.type",
         'response_format.type must be "json_object", "json_schema", "structural_tag" or "text", not "xml"',
     ),
-    (CHAT, m(response_format={"type": "json_schema"}), "response_format.json_schema.schema", "needs a schema"),
+    (CHAT, m(response_format={"type": "json_schema"}), "response_format.json_schema.schema", "json_schema needs it"),
     (CHAT, m(tools=[{"type": "function"}]), "tools[0].function", "is missing"),
     (CHAT, m(tools=[{"type": "function", "function": {}}]), "tools[0].function.name", "is missing"),
     (
@@ -229,7 +234,7 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
     (TEXT, {"prompt": "x", "max_tokens": 0}, "max_tokens", "only with echo"),
     (TEXT, {"prompt": "x", "logprobs": 21}, "logprobs", "logprobs must be an integer from 0 to 20, not 21"),
     (TEXT, {"prompt": "x", "suffix": "y"}, "suffix", "left only"),
-    (TEXT, {"prompt": "x", "best_of": 4}, "best_of", "other than n"),
+    (TEXT, {"prompt": "x", "best_of": 4}, "best_of", "best_of 4 must be n, which is 1"),
     (TEXT, {"prompt": "x", "kv_transfer_params": {"a": 1}}, "kv_transfer_params", "never taken"),
 ]
 

@@ -236,7 +236,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type"),
     ({"input": [{"type": "function_call", "name": "f"}]}, "input[0]"),
     ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0]"),
-    ({"input": [{"type": "function_call", "name": "f", "call_id": "c", "arguments": "["}]}, "input"),
+    ({"input": [{"type": "function_call", "name": "f", "call_id": "c", "arguments": "["}]}, "input[0].arguments"),
     ({"input": "Hi", "text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
     ({"input": "Hi", "max_output_tokens": 0}, "max_output_tokens"),
     ({"input": "Hi", "max_output_tokens": 100_000}, "max_output_tokens"),

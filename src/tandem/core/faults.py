@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import UNSET
 
 from tandem.core.shapes import Step, Types, fits, is_choice, keys_of, shape, shown, types_at, types_of
+from tandem.errors import RequestError
 
 _FAULT: Final = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING: Final = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
@@ -78,6 +80,17 @@ def field_fault(said: str, kind: Any, sent: Any = UNSET, *, inside: str = "", pr
         return FieldFault(field, f"is wrong: {what[:1].lower()}{what[1:]}".replace("`", ""))
     is_not = "" if value is UNSET else f", not {shown(value, private=private and not is_choice(types))}"
     return FieldFault(field, f"must be {must}{is_not}")
+
+
+def object_in(text: str, field: str) -> dict[str, Any]:
+    """The JSON object that a client has written as a text. Raises `RequestError`, which does not repeat the text."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RequestError(f"{field} is not JSON: {error}", param=field) from error
+    if not isinstance(value, dict):
+        raise RequestError(f"{field} must be JSON of an object, not {shown(value, private=True)}", param=field)
+    return value
 
 
 def _steps(path: str) -> Iterator[Step]:

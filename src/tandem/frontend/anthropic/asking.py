@@ -100,7 +100,7 @@ def conversation(request: Conversation) -> ChatRequest:
         )
     if last.role == "assistant":
         if last.tool_calls:
-            raise RequestError("a tool_use needs its tool_result in the next message", param="messages")
+            raise RequestError("messages: a tool_use needs its tool_result in the next message", param="messages")
         chat.add_generation_prompt, chat.continue_final_message = False, True
     return chat
 
