@@ -9,7 +9,7 @@ import pytest
 from tests.frontend.conftest import OpenDoor
 from tests.processor.fakes import saying
 
-from tandem.core.openai_in import REFUSED
+from tandem.core.openai_in import REFUSED, hidden_hand_off
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.frontend.answering import DoorOptions
 from tandem.observe import metrics
@@ -264,6 +264,18 @@ async def test_fields_that_ask_for_nothing_are_taken(door: OpenDoor, text_model:
     for fields in (dict.fromkeys(REFUSED), {"modalities": ["text"], "unknown": 1}, {"tools": tools}):
         reply = await one.client.post(CHAT, json=m(**fields))
         assert reply.status_code == 200, (fields, reply.text)
+
+
+def test_a_clients_own_schemas_and_calls_may_have_any_name() -> None:
+    own = {"kv_transfer_params": {"type": "string"}}
+    call = {"type": "tool_use", "id": "a", "name": "f", "input": own}
+    for body in (
+        {"tools": [{"name": "f", "input_schema": {"properties": own}}]},
+        {"messages": [{"role": "assistant", "content": [call]}]},
+        {"guided_json": {"properties": own}, "structured_outputs": {"json": {"properties": own}}},
+    ):
+        assert hidden_hand_off(body) is None
+    assert hidden_hand_off({"input": [own]}) == "input[0].kv_transfer_params"  # a conversation
 
 
 BAD_BODIES: list[tuple[bytes, str]] = [
