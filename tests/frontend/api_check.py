@@ -54,18 +54,18 @@ BEYOND_SCHEMA = re.compile(
             r"outside the vocabulary|is no token id",
             r"simulated engine writes words without sense and in no form",
             # Two values are compared.
-            r"is more than the \d+ tokens allowed|must be below max_tokens|best_of other than n",
+            r"is more than the \d+ tokens allowed|must be below max_tokens|best_of \d+ must be n",
             r"is not in tools|there is another tool|answers no tool_use|a tool_use needs its tool_result",
             r"constrains the answer already",
             r"results of calls come before texts|its signature does not fit",
             # A chat's `tool_choice` that needs `tools`: a schema can say it, and then nothing is generated any more.
             r"tool_choice needs tools",
             # A text that holds JSON.
-            r"is not JSON:|no JSON object:",
+            r"is not JSON:|must be JSON of an object",
             # A limit that is a setting.
             r"has \d+ \w+; a request may have",
-            # 5.0 is an integer to JSON Schema, and not to us.
-            r"\.0\b.*expected int|expected int.*got float",
+            # A name that stands anywhere, also in fields that nobody knows.
+            r"[.\]]\.?kv_transfer_params is not taken here",
         ]
     )
 )

@@ -278,6 +278,24 @@ def test_a_clients_own_schemas_and_calls_may_have_any_name() -> None:
     assert hidden_hand_off({"input": [own]}) == "input[0].kv_transfer_params"  # a conversation
 
 
+async def test_a_whole_number_may_be_written_with_a_point(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "x"))
+    bias = {"5": 1.0}
+    whole = await one.client.post(CHAT, json=m(n=1.0, max_tokens=7.0, top_k=-1.0, temperature=1.0, logit_bias=bias))
+    assert whole.status_code == 200, whole.text
+    sampling = one.house.workers.calls[-1][1].sampling
+    assert (sampling.max_tokens, type(sampling.max_tokens), sampling.logit_bias) == (7, int, {5: 1.0})
+    for fields, words in (
+        ({"max_tokens": 7.0, "n": 1.5}, "n must be an integer from 1 to 128, not 1.5"),
+        ({"n": 1.0, "stop": 5}, "or a list of at most 64 strings, not 5"),
+        ({"seed": 1e30}, "not 1e+30"),
+    ):
+        reply = await one.client.post(CHAT, json=m(**fields))
+        assert (reply.status_code, words in reply.text) == (400, True), reply.text
+    cut = b'{"messages": [{"role": "user", "content": "x"}], "n": 1.0, "tools": ' + b"[" * 5000
+    assert (await one.client.post(CHAT, content=cut)).status_code == 400
+
+
 BAD_BODIES: list[tuple[bytes, str]] = [
     (b"", "not JSON"),
     (b"{", "not JSON"),

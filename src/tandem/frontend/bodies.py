@@ -93,7 +93,7 @@ class Decoder:
     def decode(self, body: bytes) -> Any:
         """The request. Raises `RequestError` that names the field and, where it is not the client's text, its value."""
         try:
-            request = self._decoder.decode(body)
+            request = self._decoded(body)
         except msgspec.ValidationError as error:
             raise _field_error(str(error), self._kind, body) from error
         except UnicodeDecodeError as error:
@@ -109,6 +109,24 @@ class Decoder:
         if _HAND_OFF in body and (place := hidden_hand_off(sent)) is not None:
             raise RequestError(f"{place} is not taken here: {REFUSED[_HAND_OFF.decode()]}", param=place)
         return request
+
+    def _decoded(self, body: bytes) -> Any:
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            if "got `float`" not in str(error):
+                raise
+        # JSON has one kind of number, and clients written in languages with another idea send 5.0 for 5.
+        return msgspec.convert(_with_integers(msgspec.json.decode(body)), self._kind)
+
+
+def _with_integers(value: Any) -> Any:
+    """The same with integers where numbers are whole."""
+    if isinstance(value, dict):
+        return {name: _with_integers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _refuse_or_count(unknown: Set[str], sent: Mapping[str, Any]) -> None:
