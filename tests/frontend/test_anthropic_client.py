@@ -224,6 +224,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": 0}, "max_tokens must be an integer from 1 to 2147483647, not 0"),
     ({"messages": []}, "messages must be a list of 1 to 100000 objects, not a list of 0"),
     ({"messages": [{"role": "wizard", "content": "x"}]}, 'role must be "assistant", "system" or "user", not "wizard"'),
+    ({"system": [{"text": "x"}]}, "system[0].type is missing"),
+    ({"system": [{"type": "image"}]}, "system[0]: models here read text, not image blocks"),
+    ({"output_config": {"format": {"schema": {}}}}, "output_config.format.type is missing"),
     ({"temperature": 3}, "temperature must be a number from 0 to 2, not 3"),
     (
         {"thinking": {"type": "enabled", "budget_tokens": 5}},

@@ -140,9 +140,10 @@ class ThinkingDisabled(msgspec.Struct, kw_only=True, omit_defaults=True, tag_fie
     """Answer at once."""
 
 
-class JsonFormat(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type", tag="json_schema"):
+class JsonFormat(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The answer is JSON of this schema, enforced by the engine."""
 
+    type: Literal["json_schema"]
     schema: dict[str, Any]
 
 
@@ -167,7 +168,8 @@ class Conversation(msgspec.Struct, kw_only=True, omit_defaults=True):
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     messages: Annotated[list[Turn], Meta(min_length=1, max_length=100_000)]
     """Turns of one role in a row are one turn. One of the assistant at the end is gone on with."""
-    system: str | list[Text] | None = None
+    system: str | list[Block] | None = None
+    """A text, or blocks of text."""
     tools: Annotated[list[Tool], Meta(max_length=1024)] | None = None
     tool_choice: ChooseAuto | ChooseAny | ChooseTool | ChooseNone | None = None
     thinking: ThinkingEnabled | ThinkingAdaptive | ThinkingDisabled | None = None

@@ -75,7 +75,11 @@ _CHOICE_OF_TOOLS: Final[Schema] = {
 _INPUTS: Final[Schema] = {
     "anyOf": [_TEXT, _TOKENS, {"type": "array", "minItems": 1, "maxItems": 1024, "items": {"anyOf": [_TEXT, _TOKENS]}}]
 }
+_TEXTS: Final[Schema] = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/components/schemas/Text"}}, _NULL]
+}
 _CONVERSATION: Final[Schema] = {
+    "properties": {"system": _TEXTS},
     "dependentSchemas": {
         "tool_choice": {
             "anyOf": [
@@ -173,17 +177,7 @@ RULES: Final[Mapping[type, Schema]] = {
         "properties": {"type": {"enum": ["custom", None]}, "input_schema": {"type": "object"}},
         "required": ["name", "input_schema"],
     },
-    anthropic.ToolResult: {
-        "properties": {
-            "content": {
-                "anyOf": [
-                    {"type": "string"},
-                    {"type": "array", "items": {"$ref": "#/components/schemas/Text"}},
-                    _NULL,
-                ]
-            }
-        }
-    },
+    anthropic.ToolResult: {"properties": {"content": _TEXTS}},
     anthropic.Turn: {
         "anyOf": [
             _blocks("system", "Text"),
