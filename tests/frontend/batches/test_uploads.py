@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.frontend.conftest import OpenDoor
 from tests.processor.fakes import saying
 
 from tandem.frontend.answering import DoorOptions
+from tandem.frontend.batches.ledger import Ledger
 from tandem.frontend.batches.service import BatchOptions
 from tandem.processor.model import TextModel
 from tandem.settings import LimitSettings
@@ -138,6 +140,18 @@ async def test_a_disk_that_fails_is_told_of(door: OpenDoor, text_model: TextMode
     reply = await one.client.get("/v1/files")
     assert (reply.status_code, "the folder of files and batches" in reply.text) == (503, True)
     assert (await one.client.post("/v1/completions", json={"model": "tiny", "prompt": "x"})).status_code == 200
+
+
+async def test_a_folder_of_another_version_is_told_of(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:
+    Ledger(tmp_path / "ledger.sqlite").close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute("ALTER TABLE lines DROP COLUMN runner")
+    db.close()
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path))
+    upload = one.client.post("/v1/files", files={"file": b"x"}, data={"purpose": "batch"})
+    for reply in (await one.client.get("/v1/batches"), await upload):
+        said = reply.json()["error"]["message"]
+        assert (reply.status_code, "'lines' has no column 'runner'; move the folder away" in said) == (503, True), said
 
 
 async def test_a_client_that_sends_too_much_reads_why_it_was_refused(

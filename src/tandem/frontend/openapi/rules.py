@@ -88,7 +88,7 @@ _CONVERSATION: Final[Schema] = {
                 _has(tools=_SOME),
             ]
         }
-    }
+    },
 }
 
 RULES: Final[Mapping[type, Schema]] = {
