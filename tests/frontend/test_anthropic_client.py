@@ -166,6 +166,15 @@ async def test_thinking_is_off_unless_it_is_asked_for(door: OpenDoor, text_model
             assert prompt(one, text_model).endswith("<think>\n\n</think>\n\n") is closed, thinking
 
 
+async def test_vllms_own_fields_are_taken(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "Hi."))
+    own = {"chat_template_kwargs": {"enable_thinking": True}, "cache_salt": "mine"}
+    async with client(one) as ask_it:
+        await ask_it.messages.create(**ask(one), extra_body=own)
+    assert not prompt(one, text_model).endswith("</think>\n\n")
+    assert one.house.workers.calls[0][1].cache_salt == "mine"
+
+
 async def test_a_thought_is_signed_and_comes_back_as_it_was(door: OpenDoor, text_model: TextModel) -> None:
     one = await door(saying(text_model, "<think>\nhm\n</think>\n\nYes."))
     on: Any = {"type": "enabled", "budget_tokens": 1024}

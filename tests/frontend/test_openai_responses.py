@@ -167,6 +167,30 @@ async def test_knobs_and_forms_reach_the_worker(door: OpenDoor, text_model: Text
     assert prompt_of(one, text_model).endswith("<think>\n\n</think>\n\n")
 
 
+async def test_vllms_own_knobs_reach_the_worker(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "one two three four"))
+    own = {
+        "presence_penalty": 0.5,
+        "frequency_penalty": -0.5,
+        "repetition_penalty": 1.5,
+        "min_p": 0.1,
+        "top_k": 5,
+        "logit_bias": {"7": -1},
+        "stop_token_ids": [9],
+        "min_tokens": 2,
+        "ignore_eos": True,
+        "stop": "three",
+        "include_stop_str_in_output": True,
+    }
+    async with client(one) as ask:
+        reply = await ask.responses.create(model="tiny", input="Hi", max_output_tokens=50, extra_body=own)
+    sampling = one.house.workers.calls[0][1].sampling
+    assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty) == (0.5, -0.5, 1.5)
+    assert (sampling.min_p, sampling.top_k, sampling.logit_bias) == (0.1, 5, {7: -1.0})
+    assert (sampling.stop_token_ids, sampling.min_tokens, sampling.ignore_eos) == ((9,), 2, True)
+    assert reply.output_text == "one two three"
+
+
 async def test_a_response_that_meets_its_limit_is_incomplete(door: OpenDoor, text_model: TextModel) -> None:
     one = await door(saying(text_model, "one two three four five six seven"))
     async with client(one) as ask:

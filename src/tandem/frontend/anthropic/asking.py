@@ -91,6 +91,8 @@ def conversation(request: Conversation) -> ChatRequest:
         tool_choice=_choice(request),
         parallel_tool_calls=choice is None or isinstance(choice, ChooseNone) or not choice.disable_parallel_tool_use,
         enable_thinking=isinstance(request.thinking, ThinkingEnabled | ThinkingAdaptive),
+        chat_template_kwargs=request.chat_template_kwargs,
+        cache_salt=request.cache_salt,
     )
     if config is not None and config.effort is not None:
         chat.reasoning_effort = _EFFORTS.get(config.effort, config.effort)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from tandem.core.bounds import TemplateOptions
+
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.:/-]{1,128}$")]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
 
@@ -176,6 +178,10 @@ class Conversation(msgspec.Struct, kw_only=True, omit_defaults=True):
     """None is disabled."""
     output_config: OutputConfig | None = None
     cache_control: dict[str, Any] | None = None
+    chat_template_kwargs: TemplateOptions | None = None
+    """Not Anthropic's, but vLLM's: switches of the model's chat template."""
+    cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """Likewise: requests with different salts share no KV cache."""
     mcp_servers: Any = None
     """Refused: tools run where the client is."""
     container: Any = None
