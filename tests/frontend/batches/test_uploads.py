@@ -94,6 +94,10 @@ FORMS: list[tuple[dict[str, Any], int, str]] = [
     ),
     ({"files": {"file": b"x"}, "data": {"purpose": "x" * 5000}}, 400, "a field has at most 4096 bytes"),
     ({"files": {f"f{i}": b"x" for i in range(40)}}, 400, "more than 32 fields"),
+    *(
+        ({"content": b"--a\r\n" + head + b"\r\n\r\nx\r\n--a--\r\n", "headers": FORM}, 400, "the form cannot be read")
+        for head in (b'content-disposition: form-data; name="\0"', b"a" * 20_000 + b": b", b"no header", b"\xff\xfe: x")
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, StreamReader
+from aiohttp.http import HttpProcessingError
 
 from tandem.core.faults import field_fault
 from tandem.errors import BodyTooLarge, Cancelled, RequestError
@@ -109,6 +110,8 @@ async def read_form(body: Body, content_type: str, draft: Draft, *, limit: int) 
                 fields[part.name] = await _text(part)
         else:
             raise RequestError(f"the form has more than {_FIELDS} fields")
+    except HttpProcessingError as error:
+        raise RequestError(f"the form cannot be read: {error.message.strip()[:200]}") from error
     except (ValueError, AssertionError, RuntimeError, KeyError, LookupError) as error:
         raise RequestError(f"the form cannot be read: {str(error)[:200] or 'it breaks off'}") from error
     if filename is None:
