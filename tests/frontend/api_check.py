@@ -63,7 +63,7 @@ BEYOND_SCHEMA = re.compile(
             # A text that holds JSON.
             r"is not JSON:|must be JSON of an object",
             # A limit that is a setting.
-            r"has \d+ \w+; a request may have",
+            r"has \d+ \w+; a request may have|the form has more than \d+ fields",
             # A name that stands anywhere, also in fields that nobody knows.
             r"[.\]]\.?kv_transfer_params is not taken here",
         ]
