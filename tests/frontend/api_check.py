@@ -62,6 +62,8 @@ BEYOND_SCHEMA = re.compile(
             r"tool_choice needs tools",
             # A text that holds JSON.
             r"is not JSON:|must be JSON of an object",
+            # Names of a form's fields stand in headers.
+            r"the headers of a part are not valid",
             # A limit that is a setting.
             r"has \d+ \w+; a request may have|the form has more than \d+ fields",
             # A name that stands anywhere, also in fields that nobody knows.

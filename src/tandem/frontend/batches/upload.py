@@ -111,7 +111,7 @@ async def read_form(body: Body, content_type: str, draft: Draft, *, limit: int) 
         else:
             raise RequestError(f"the form has more than {_FIELDS} fields")
     except HttpProcessingError as error:
-        raise RequestError(f"the form cannot be read: {error.message.strip()[:200]}") from error
+        raise RequestError("the form cannot be read: the headers of a part are not valid") from error
     except (ValueError, AssertionError, RuntimeError, KeyError, LookupError) as error:
         raise RequestError(f"the form cannot be read: {str(error)[:200] or 'it breaks off'}") from error
     if filename is None:
