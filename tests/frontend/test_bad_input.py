@@ -9,7 +9,7 @@ import pytest
 from tests.frontend.conftest import OpenDoor
 from tests.processor.fakes import saying
 
-from tandem.core.openai_in import REFUSED
+from tandem.core.openai_in import REFUSED, hidden_hand_off
 from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.frontend.answering import DoorOptions
 from tandem.observe import metrics
@@ -42,89 +42,169 @@ def m(**fields: Any) -> dict[str, Any]:
 
 BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
     (CHAT, {"model": "tiny"}, "messages", "messages is missing"),
-    (CHAT, m(messages=[]), "messages", "length >= 1"),
-    (CHAT, m(messages="Hi"), "messages", "expected array, got str"),
+    (CHAT, m(messages=[]), "messages", "messages must be a list of at least 1 object, not a list of 0"),
+    (CHAT, m(messages="Hi"), "messages", "messages must be a list of at least 1 object, not a string of 2 characters"),
     (CHAT, m(messages=[{"content": "x"}]), "messages[0].role", "messages[0].role is missing"),
-    (CHAT, m(messages=[{"role": "wizard", "content": "x"}]), "messages[0].role", "invalid enum value 'wizard'"),
-    (CHAT, m(messages=[{"role": "user", "content": 7}]), "messages[0].content", "expected str | array | null, got int"),
-    (CHAT, m(messages=[*HI, {"role": "user"}]), "messages[1].content", "needs content"),
-    (CHAT, m(model=7), "model", "model 7: expected str | null, got int"),
-    (CHAT, m(stream="yes"), "stream", 'stream "yes": expected bool | null, got str'),
-    (CHAT, m(n=0), "n", "n 0: expected int >= 1"),
-    (CHAT, m(n=1000), "n", "n 1000: expected int <= 128"),
-    (CHAT, m(n=1.5), "n", "n 1.5: expected int | null, got float"),
-    (CHAT, m(temperature=-0.1), "temperature", "temperature -0.1: expected float >= 0.0"),
-    (CHAT, m(temperature=2.1), "temperature", "temperature 2.1: expected float <= 2.0"),
-    (CHAT, m(temperature="hot"), "temperature", 'temperature "hot": expected float | null, got str'),
-    (CHAT, m(top_p=0), "top_p", "top_p 0: expected float > 0.0"),
-    (CHAT, m(top_k=-2), "top_k", "top_k -2: expected int >= -1"),
-    (CHAT, m(min_p=1.1), "min_p", "min_p 1.1: expected float <= 1.0"),
-    (CHAT, m(presence_penalty=3), "presence_penalty", "presence_penalty 3: expected float <= 2.0"),
-    (CHAT, m(frequency_penalty=-3), "frequency_penalty", "frequency_penalty -3: expected float >= -2.0"),
-    (CHAT, m(repetition_penalty=0), "repetition_penalty", "repetition_penalty 0: expected float > 0.0"),
-    (CHAT, m(max_tokens=0), "max_tokens", "max_tokens 0: expected int >= 1"),
-    (CHAT, m(max_tokens=-5), "max_tokens", "max_tokens -5: expected int >= 1"),
-    (CHAT, m(max_tokens=10**30), "max_tokens", "expected int <= 2147483647"),
-    (CHAT, m(max_tokens=True), "max_tokens", "max_tokens true: expected int | null, got bool"),
+    (
+        CHAT,
+        m(messages=[{"role": "wizard", "content": "x"}]),
+        "messages[0].role",
+        'messages[0].role must be "assistant", "developer", "system", "tool" or "user", not "wizard"',
+    ),
+    (
+        CHAT,
+        m(messages=[{"role": "user", "content": 7}]),
+        "messages[0].content",
+        "messages[0].content must be a string or a list of objects, not 7",
+    ),
+    (
+        CHAT,
+        m(messages=[*HI, {"role": "user"}]),
+        "messages[1].content",
+        "messages[1].content is missing: a user message needs it",
+    ),
+    (CHAT, m(model=7), "model", "model must be a string, not 7"),
+    (CHAT, m(stream="yes"), "stream", 'stream must be true or false, not "yes"'),
+    (CHAT, m(n=0), "n", "n must be an integer from 1 to 128, not 0"),
+    (CHAT, m(n=1000), "n", "n must be an integer from 1 to 128, not 1000"),
+    (CHAT, m(n=1.5), "n", "n must be an integer from 1 to 128, not 1.5"),
+    (CHAT, m(temperature=-0.1), "temperature", "temperature must be a number from 0 to 2, not -0.1"),
+    (CHAT, m(temperature=2.1), "temperature", "temperature must be a number from 0 to 2, not 2.1"),
+    (CHAT, m(temperature="hot"), "temperature", 'temperature must be a number from 0 to 2, not "hot"'),
+    (CHAT, m(top_p=0), "top_p", "top_p must be a number above 0 and at most 1, not 0"),
+    (CHAT, m(top_k=-2), "top_k", "top_k must be an integer from -1 to 2147483647, not -2"),
+    (CHAT, m(min_p=1.1), "min_p", "min_p must be a number from 0 to 1, not 1.1"),
+    (CHAT, m(presence_penalty=3), "presence_penalty", "presence_penalty must be a number from -2 to 2, not 3"),
+    (CHAT, m(frequency_penalty=-3), "frequency_penalty", "frequency_penalty must be a number from -2 to 2, not -3"),
+    (
+        CHAT,
+        m(repetition_penalty=0),
+        "repetition_penalty",
+        "repetition_penalty must be a number above 0 and at most 10, not 0",
+    ),
+    (CHAT, m(max_tokens=0), "max_tokens", "max_tokens must be an integer from 1 to 2147483647, not 0"),
+    (CHAT, m(max_tokens=-5), "max_tokens", "max_tokens must be an integer from 1 to 2147483647, not -5"),
+    (
+        CHAT,
+        m(max_tokens=10**30),
+        "max_tokens",
+        "max_tokens must be an integer from 1 to 2147483647, not 1000000000000000000000000000000",
+    ),
+    (CHAT, m(max_tokens=True), "max_tokens", "max_tokens must be an integer from 1 to 2147483647, not true"),
     (CHAT, m(max_tokens=100_000), "max_tokens", "asks for 100000 more; the model takes 2048 together"),
-    (CHAT, m(max_completion_tokens=0), "max_completion_tokens", "max_completion_tokens 0"),
-    (CHAT, m(seed=2**63), "seed", "expected int <= 9223372036854775807"),
-    (CHAT, m(stop=[""]), "stop[0]", 'stop[0] "": expected str of length >= 1'),
-    (CHAT, m(stop=["a"] * 65), "stop", "length <= 64, got 65"),
-    (CHAT, m(stop=5), "stop", "stop 5: expected str | array | null, got int"),
-    (CHAT, m(logit_bias={"5": 101}), "logit_bias", "logit_bias['5'] 101: expected float <= 100.0"),
-    (CHAT, m(logit_bias=[5]), "logit_bias", "expected object | null, got array"),
+    (
+        CHAT,
+        m(max_completion_tokens=0),
+        "max_completion_tokens",
+        "max_completion_tokens must be an integer from 1 to 2147483647, not 0",
+    ),
+    (
+        CHAT,
+        m(seed=2**63),
+        "seed",
+        "seed must be an integer from -9223372036854775808 to 9223372036854775807, not 9223372036854775808",
+    ),
+    (CHAT, m(stop=[""]), "stop[0]", 'stop[0] must be a string of 1 to 1024 characters, not ""'),
+    (
+        CHAT,
+        m(stop=["a"] * 65),
+        "stop",
+        "stop must be a string of 1 to 1024 characters or a list of at most 64 strings, not a list of 65",
+    ),
+    (CHAT, m(stop=5), "stop", "stop must be a string of 1 to 1024 characters or a list of at most 64 strings, not 5"),
+    (CHAT, m(logit_bias={"5": 101}), "logit_bias", "logit_bias['5'] must be a number from -100 to 100, not 101"),
+    (CHAT, m(logit_bias=[5]), "logit_bias", "logit_bias must be an object of at most 1024 entries, not [5]"),
     (CHAT, m(logit_bias={"five": 1}), "logit_bias", "logit_bias key 'five' is no token id"),
-    (CHAT, m(logprobs=5), "logprobs", "logprobs 5: expected bool | null, got int"),
-    (CHAT, m(logprobs=True, top_logprobs=21), "top_logprobs", "top_logprobs 21: expected int <= 20"),
+    (CHAT, m(logprobs=5), "logprobs", "logprobs must be true or false, not 5"),
+    (CHAT, m(logprobs=True, top_logprobs=21), "top_logprobs", "top_logprobs must be an integer from 0 to 20, not 21"),
     (CHAT, m(top_logprobs=2), "top_logprobs", "needs logprobs"),
-    (CHAT, m(prompt_logprobs=21), "prompt_logprobs", "expected int <= 20"),
+    (CHAT, m(prompt_logprobs=21), "prompt_logprobs", "prompt_logprobs must be an integer from 0 to 20, not 21"),
     (CHAT, m(prompt_logprobs=1, stream=True), "prompt_logprobs", "are not in a stream"),
-    (CHAT, m(return_token_ids=1), "return_token_ids", "expected bool | null, got int"),
-    (CHAT, m(include_reasoning="no"), "include_reasoning", "expected bool | null, got str"),
-    (CHAT, m(thinking_token_budget=-2), "thinking_token_budget", "thinking_token_budget -2: expected int >= -1"),
-    (CHAT, m(thinking_budget=-1), "thinking_budget", "thinking_budget -1: expected int >= 0"),
+    (CHAT, m(return_token_ids=1), "return_token_ids", "return_token_ids must be true or false, not 1"),
+    (CHAT, m(include_reasoning="no"), "include_reasoning", 'include_reasoning must be true or false, not "no"'),
+    (
+        CHAT,
+        m(thinking_token_budget=-2),
+        "thinking_token_budget",
+        "thinking_token_budget must be an integer from -1 to 2147483647, not -2",
+    ),
+    (CHAT, m(thinking_budget=-1), "thinking_budget", "thinking_budget must be an integer from 0 to 2147483647, not -1"),
     (TEXT, {"prompt": "x", "thinking_token_budget": 5}, "thinking_token_budget", "the thoughts of a chat"),
     (CHAT, m(echo=True), "echo", "plain completions"),
     (CHAT, m(add_special_tokens=True), "add_special_tokens", "chat template writes them"),
-    (CHAT, m(response_format={"type": "xml"}), "response_format.type", "invalid enum value 'xml'"),
-    (CHAT, m(response_format={"type": "json_schema"}), "response_format.json_schema.schema", "needs a schema"),
+    (
+        CHAT,
+        m(response_format={"type": "xml"}),
+        "response_format.type",
+        'response_format.type must be "json_object", "json_schema", "structural_tag" or "text", not "xml"',
+    ),
+    (CHAT, m(response_format={"type": "json_schema"}), "response_format.json_schema.schema", "json_schema needs it"),
     (CHAT, m(tools=[{"type": "function"}]), "tools[0].function", "is missing"),
     (CHAT, m(tools=[{"type": "function", "function": {}}]), "tools[0].function.name", "is missing"),
-    (CHAT, m(tools=[{"type": "function", "function": {"name": "x y"}}]), "tools[0].function.name", "matching regex"),
+    (
+        CHAT,
+        m(tools=[{"type": "function", "function": {"name": "x y"}}]),
+        "tools[0].function.name",
+        "tools[0].function.name must be a string that matches ^[a-zA-Z0-9_.:/-]{1,128}$",
+    ),
     (CHAT, m(tool_choice="required"), "tool_choice", "needs tools"),
     (CHAT, m(stream=False, stream_options={}), "stream_options", "needs stream: true"),
-    (CHAT, m(stream_options={"include_usage": 1}), "stream_options.include_usage", "got int"),
+    (
+        CHAT,
+        m(stream_options={"include_usage": 1}),
+        "stream_options.include_usage",
+        "stream_options.include_usage must be true or false, not 1",
+    ),
     (TOKENIZE, {}, "prompt", "either prompt or messages"),
     (TOKENIZE, {"prompt": "x", "messages": HI}, "prompt", "either prompt or messages"),
-    (TOKENIZE, {"prompt": 5}, "prompt", "expected str"),
+    (TOKENIZE, {"prompt": 5}, "prompt", "prompt must be a string, not 5"),
     (TOKENIZE, m(add_special_tokens=True), "add_special_tokens", "the chat template writes"),
     (TOKENIZE, m(tools=[{"type": "function"}]), "tools[0].function", "is missing"),
     (TOKENIZE, m(chat_template="{{ 1 }}"), "chat_template", "own template"),
     (DETOKENIZE, {}, "tokens", "is missing"),
-    (DETOKENIZE, {"tokens": [-1]}, "tokens[0]", "expected int >= 0"),
+    (DETOKENIZE, {"tokens": [-1]}, "tokens[0]", "tokens[0] must be an integer from 0 to 2147483647, not -1"),
     (DETOKENIZE, {"tokens": [99_999]}, "tokens", "outside the vocabulary"),
     (CHAT, m(kv_transfer_params={"do_remote_decode": True}), "kv_transfer_params", "never taken from a client"),
     (CHAT, m(functions=[{"name": "f"}]), "functions", "replaced by tools"),
     (CHAT, m(audio={"voice": "x"}), "audio", "in text"),
     (CHAT, m(modalities=["text", "audio"]), "modalities", "in text"),
-    (CHAT, m(guided_regex=""), "guided_regex", "length >= 1"),
-    (CHAT, m(guided_regex="a" * 5000), "guided_regex", "length <= 4096, got 5000"),
+    (CHAT, m(guided_regex=""), "guided_regex", 'guided_regex must be a string of 1 to 4096 characters, not ""'),
+    (
+        CHAT,
+        m(guided_regex="a" * 5000),
+        "guided_regex",
+        "guided_regex must be a string of 1 to 4096 characters, not a string of 5000 characters",
+    ),
     (CHAT, m(guided_json="{"), "guided_json", "guided_json is not JSON"),
-    (CHAT, m(guided_choice=[]), "guided_choice", "length >= 1"),
-    (CHAT, m(guided_choice=["a", ""]), "guided_choice[1]", "length >= 1"),
-    (CHAT, m(guided_grammar=7), "guided_grammar", "got int"),
+    (CHAT, m(guided_choice=[]), "guided_choice", "guided_choice must be a list of 1 to 1000 strings, not []"),
+    (
+        CHAT,
+        m(guided_choice=["a", ""]),
+        "guided_choice[1]",
+        'guided_choice[1] must be a string of 1 to 4096 characters, not ""',
+    ),
+    (CHAT, m(guided_grammar=7), "guided_grammar", "guided_grammar must be a string of 1 to 65536 characters, not 7"),
     (CHAT, m(guided_whitespace_pattern=" "), "guided_whitespace_pattern", "white space"),
     (CHAT, m(guided_regex="a", guided_choice=["a"]), "guided_choice", "guided_regex constrains the answer already"),
     (CHAT, m(response_format=FORM, structured_outputs={"regex": "a"}), "structured_outputs.regex", "send one of them"),
     (CHAT, m(structured_outputs={"json": {"a": "x" * 70_000}}), "structured_outputs.json", "the limit is 65536"),
     (CHAT, m(structured_outputs={"json": nested(65)}), "structured_outputs.json", "more than 64 levels"),
     (CHAT, m(response_format={"type": "structural_tag"}), "response_format.format", "format or structures"),
-    (TEXT, {"prompt": "x", "structured_outputs": {"regex": 5}}, "structured_outputs.regex", "got int"),
+    (
+        TEXT,
+        {"prompt": "x", "structured_outputs": {"regex": 5}},
+        "structured_outputs.regex",
+        "structured_outputs.regex must be a string of 1 to 4096 characters, not 5",
+    ),
     (CHAT, m(bad_words=["x"]), "bad_words", "logit_bias"),
     (CHAT, m(chat_template="{{ 1 }}"), "chat_template", "own template"),
-    (CHAT, m(reasoning_effort="huge"), "reasoning_effort", "invalid enum value 'huge'"),
-    (CHAT, m(metadata={"a": 1}), "metadata", "metadata[...]: expected str, got int"),
+    (
+        CHAT,
+        m(reasoning_effort="huge"),
+        "reasoning_effort",
+        'reasoning_effort must be "high", "low", "max", "medium", "minimal", "none" or "xhigh", not "huge"',
+    ),
+    (CHAT, m(metadata={"a": 1}), "metadata", "metadata['a'] must be a string of at most 512 characters, not 1"),
     (CHAT, m(extra_args={"a": 1}), "extra_args", "unread"),
     (CHAT, m(vllm_xargs={"a": 1}), "vllm_xargs", "unread"),
     (CHAT, m(nvext={"a": 1}), "nvext", "no extension"),
@@ -143,13 +223,18 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str | None, str]] = [
     ),
     (CHAT, m(messages=[{"role": "user", "content": "long " * 3000}]), "messages", "tokens; the model takes 2048"),
     (TEXT, {"model": "tiny"}, "prompt", "prompt is missing"),
-    (TEXT, {"prompt": 7}, "prompt", "expected str | array, got int"),
+    (TEXT, {"prompt": 7}, "prompt", "prompt must be a string or a list of strings, integers or lists, not 7"),
     (TEXT, {"prompt": ["a", 1]}, "prompt", "prompt must be"),
-    (TEXT, {"prompt": [-1]}, "prompt[0]", "expected int >= 0"),
+    (
+        TEXT,
+        {"prompt": [-1]},
+        "prompt[0]",
+        "prompt[0] must be a string, an integer from 0 to 2147483647 or a list of integers, not -1",
+    ),
     (TEXT, {"prompt": "x", "max_tokens": 0}, "max_tokens", "only with echo"),
-    (TEXT, {"prompt": "x", "logprobs": 21}, "logprobs", "logprobs 21: expected int <= 20"),
+    (TEXT, {"prompt": "x", "logprobs": 21}, "logprobs", "logprobs must be an integer from 0 to 20, not 21"),
     (TEXT, {"prompt": "x", "suffix": "y"}, "suffix", "left only"),
-    (TEXT, {"prompt": "x", "best_of": 4}, "best_of", "other than n"),
+    (TEXT, {"prompt": "x", "best_of": 4}, "best_of", "best_of 4 must be n, which is 1"),
     (TEXT, {"prompt": "x", "kv_transfer_params": {"a": 1}}, "kv_transfer_params", "never taken"),
 ]
 
@@ -181,6 +266,36 @@ async def test_fields_that_ask_for_nothing_are_taken(door: OpenDoor, text_model:
         assert reply.status_code == 200, (fields, reply.text)
 
 
+def test_a_clients_own_schemas_and_calls_may_have_any_name() -> None:
+    own = {"kv_transfer_params": {"type": "string"}}
+    call = {"type": "tool_use", "id": "a", "name": "f", "input": own}
+    for body in (
+        {"tools": [{"name": "f", "input_schema": {"properties": own}}]},
+        {"messages": [{"role": "assistant", "content": [call]}]},
+        {"guided_json": {"properties": own}, "structured_outputs": {"json": {"properties": own}}},
+    ):
+        assert hidden_hand_off(body) is None
+    assert hidden_hand_off({"input": [own]}) == "input[0].kv_transfer_params"  # a conversation
+
+
+async def test_a_whole_number_may_be_written_with_a_point(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "x"))
+    bias = {"5": 1.0}
+    whole = await one.client.post(CHAT, json=m(n=1.0, max_tokens=7.0, top_k=-1.0, temperature=1.0, logit_bias=bias))
+    assert whole.status_code == 200, whole.text
+    sampling = one.house.workers.calls[-1][1].sampling
+    assert (sampling.max_tokens, type(sampling.max_tokens), sampling.logit_bias) == (7, int, {5: 1.0})
+    for fields, words in (
+        ({"max_tokens": 7.0, "n": 1.5}, "n must be an integer from 1 to 128, not 1.5"),
+        ({"n": 1.0, "stop": 5}, "or a list of at most 64 strings, not 5"),
+        ({"seed": 1e30}, "not 1e+30"),
+    ):
+        reply = await one.client.post(CHAT, json=m(**fields))
+        assert (reply.status_code, words in reply.text) == (400, True), reply.text
+    cut = b'{"messages": [{"role": "user", "content": "x"}], "n": 1.0, "tools": ' + b"[" * 5000
+    assert (await one.client.post(CHAT, content=cut)).status_code == 400
+
+
 BAD_BODIES: list[tuple[bytes, str]] = [
     (b"", "not JSON"),
     (b"{", "not JSON"),
@@ -189,7 +304,10 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b'{"messages": [{"role": "user", "content": "\xff\xfe"}]}', "not UTF-8"),
     (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "not JSON"),
     (b'{"messages": [{"role": "user", "content": "x"}], "temperature": NaN}', "not JSON"),
-    (b'{"messages": [{"role": "user", "content": "x"}], "temperature": 1e999}', "out of range"),
+    (
+        b'{"messages": [{"role": "user", "content": "x"}], "temperature": 1e999}',
+        "temperature must be a number from 0 to",
+    ),
     (b'{"messages": [{"role": "user", "content": "x"}], "seed": ' + b"9" * 5000 + b"}", ""),
     (b'{"a":' * 50_000, ""),
     (b'{"messages": [{"role": "user", "content": "x"}], "tools": [' + b'{"a":' * 50_000, ""),

@@ -167,6 +167,30 @@ async def test_knobs_and_forms_reach_the_worker(door: OpenDoor, text_model: Text
     assert prompt_of(one, text_model).endswith("<think>\n\n</think>\n\n")
 
 
+async def test_vllms_own_knobs_reach_the_worker(door: OpenDoor, text_model: TextModel) -> None:
+    one = await door(saying(text_model, "one two three four"))
+    own = {
+        "presence_penalty": 0.5,
+        "frequency_penalty": -0.5,
+        "repetition_penalty": 1.5,
+        "min_p": 0.1,
+        "top_k": 5,
+        "logit_bias": {"7": -1},
+        "stop_token_ids": [9],
+        "min_tokens": 2,
+        "ignore_eos": True,
+        "stop": "three",
+        "include_stop_str_in_output": True,
+    }
+    async with client(one) as ask:
+        reply = await ask.responses.create(model="tiny", input="Hi", max_output_tokens=50, extra_body=own)
+    sampling = one.house.workers.calls[0][1].sampling
+    assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty) == (0.5, -0.5, 1.5)
+    assert (sampling.min_p, sampling.top_k, sampling.logit_bias) == (0.1, 5, {7: -1.0})
+    assert (sampling.stop_token_ids, sampling.min_tokens, sampling.ignore_eos) == ((9,), 2, True)
+    assert reply.output_text == "one two three"
+
+
 async def test_a_response_that_meets_its_limit_is_incomplete(door: OpenDoor, text_model: TextModel) -> None:
     one = await door(saying(text_model, "one two three four five six seven"))
     async with client(one) as ask:
@@ -236,7 +260,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type"),
     ({"input": [{"type": "function_call", "name": "f"}]}, "input[0]"),
     ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0]"),
-    ({"input": [{"type": "function_call", "name": "f", "call_id": "c", "arguments": "["}]}, "input"),
+    ({"input": [{"type": "function_call", "name": "f", "call_id": "c", "arguments": "["}]}, "input[0].arguments"),
     ({"input": "Hi", "text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
     ({"input": "Hi", "max_output_tokens": 0}, "max_output_tokens"),
     ({"input": "Hi", "max_output_tokens": 100_000}, "max_output_tokens"),

@@ -86,6 +86,19 @@ async def test_every_field_that_is_refused_is_told_with_the_reason(door: OpenDoo
     assert not valid.is_valid({**hi, "kv_transfer_params": {}})
 
 
+async def test_arguments_of_a_call_are_told_to_be_an_object(door: OpenDoor) -> None:
+    _, document = await the_document(door)
+    listed, tool = {"type": "array"}, {"type": "function", "name": "f"}
+    for name, form in (
+        ("ChatRequest", lambda schema: {"messages": [], "tools": [{"function": {"name": "f", "parameters": schema}}]}),
+        ("ResponsesRequest", lambda schema: {"input": "x", "tools": [{**tool, "parameters": schema}]}),
+        ("CountTokensRequest", lambda schema: {"model": "x", "tools": [{"name": "f", "input_schema": schema}]}),
+    ):
+        valid = Draft202012Validator({**document, "$ref": f"#/components/schemas/{name}"})
+        wrong = [any("tools" in each.instance_path for each in valid.iter_errors(form(kind))) for kind in ({}, listed)]
+        assert wrong == [False, True], name
+
+
 async def test_keys_are_told_of_where_they_are_asked_for(door: OpenDoor) -> None:
     _, document = await the_document(door)
     paths = document["paths"]
@@ -115,10 +128,10 @@ async def test_schemathesis_finds_nothing_at_a_glance(checked: Check, capsys: py
 
 
 @pytest.mark.acceptance
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 async def test_schemathesis_finds_nothing_at_length(checked: Check, capsys: pytest.CaptureFixture[str]) -> None:
-    covered = await checked(max_examples=100, seconds_each=300, only="^(?!.*/v1/embeddings)")
-    embedded = await checked(max_examples=100, seconds_each=300, only="/v1/embeddings", embeds=True)
+    covered = await checked(max_examples=100, seconds_each=240, only="^(?!.*/v1/embeddings)")
+    embedded = await checked(max_examples=100, seconds_each=240, only="/v1/embeddings", embeds=True)
     with capsys.disabled():
         print("\n" + "\n".join([*covered.lines(), *embedded.lines()]))
     assert not covered.failures + embedded.failures, "\n".join([*covered.failures[:20], *embedded.failures[:20]])

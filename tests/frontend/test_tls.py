@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 
 @dataclass
 class Served:
+    server: DoorServer
     port: int
     cert: Path
     key: Path
@@ -83,16 +85,16 @@ Serve = Callable[..., Awaitable[Served]]
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     servers: list[DoorServer] = []
 
-    async def make(client_ca: Path | None = None, *, shared: bool = False) -> Served:
+    async def make(client_ca: Path | None = None, *, shared: bool = False, drain_timeout_s: float = 1) -> Served:
         authority, now = Authority(tmp_path, "authority"), [0.0]
         cert, key = tmp_path / "tls.crt", tmp_path / "tls.key"
         authority.issue(cert, key, "first")
         tls = Tls(TlsFiles(cert=cert, key=key, client_ca=client_ca), clock=lambda: now[0])
         sock = take("127.0.0.1", 0) if shared else None
-        server = DoorServer(hello, host="127.0.0.1", port=0, drain_timeout_s=1, tls=tls, shared=sock)
+        server = DoorServer(hello, host="127.0.0.1", port=0, drain_timeout_s=drain_timeout_s, tls=tls, shared=sock)
         await server.open()
         servers.append(server)
-        return Served(server.port, cert, key, authority, now)
+        return Served(server, server.port, cert, key, authority, now)
 
     yield make
     for server in servers:
@@ -131,6 +133,22 @@ async def test_the_door_speaks_tls_and_nothing_older_than_1_2(serve: Serve, shar
     old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection("127.0.0.1", one.port, ssl=old)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_client_that_does_not_say_goodbye_does_not_hold_a_stop(serve: Serve, shared: bool) -> None:
+    one = await serve(shared=shared, drain_timeout_s=10)
+
+    def asked() -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", one.port), timeout=5)
+        client = one.client().wrap_socket(plain, server_hostname="127.0.0.1")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        return client
+
+    with await asyncio.to_thread(asked):  # and reads nothing more, like every pool of connections
+        async with asyncio.timeout(5):
+            await one.server.aclose()
 
 
 async def test_a_new_certificate_is_shown_and_no_connection_drops(serve: Serve) -> None:

@@ -109,10 +109,15 @@ FORMS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("form", "pattern"), FORMS)
-async def test_every_other_form_is_kept(ask: AsyncOpenAI, form: dict[str, Any], pattern: str) -> None:
-    reply = await ask.chat.completions.create(model="tiny", messages=HI, max_tokens=60, temperature=1, extra_body=form)
-    assert reply.choices[0].finish_reason == "stop"
-    assert re.fullmatch(pattern, reply.choices[0].message.content or "")
+async def test_every_other_form_is_kept_by_each_of_several_answers(
+    ask: AsyncOpenAI, form: dict[str, Any], pattern: str
+) -> None:
+    reply = await ask.chat.completions.create(
+        model="tiny", messages=HI, max_tokens=60, temperature=1, n=2, extra_body=form
+    )
+    assert [choice.finish_reason for choice in reply.choices] == ["stop", "stop"]
+    for choice in reply.choices:
+        assert re.fullmatch(pattern, choice.message.content or "")
 
 
 async def test_a_form_begins_after_the_thought(ask: AsyncOpenAI) -> None:

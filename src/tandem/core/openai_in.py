@@ -76,7 +76,8 @@ It holds where a request has no such field of its own. One that asks for nothing
 absent.
 """
 
-_CLIENTS_OWN: Final = ("parameters", "schema", "arguments")
+_CLIENTS_OWN: Final = ("parameters", "schema", "arguments", "input_schema", "json", "guided_json")
+"""Schemas and calls, as the APIs name them; and `input` where that is a call's and not a conversation."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -324,6 +325,6 @@ def hidden_hand_off(body: Any) -> str | None:
             for name, item in value.items():
                 if name == "kv_transfer_params" and item is not None:
                     return f"{place}.{name}".lstrip(".")
-                if name not in _CLIENTS_OWN:
+                if name not in _CLIENTS_OWN and not (name == "input" and isinstance(item, dict)):
                     waiting.append((f"{place}.{name}", item))
     return None

@@ -1,13 +1,12 @@
 """A request's body: read to a limit, decoded to its type, or told what is wrong with it, by field and value."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Set
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
-from tandem.core.bounds import Bias
 from tandem.core.faults import field_fault
 from tandem.core.openai_in import REFUSED, hidden_hand_off, refused
 from tandem.errors import BodyTooLarge, Cancelled, RequestError
@@ -24,7 +23,7 @@ DISCARD_BYTES: Final = 256 * 1024 * 1024
 """How much of a body that is too large is read and dropped, so that its sender gets to read our answer."""
 _DISCARD_S: Final = 5.0
 """For how long, when the length told at once that it is too large."""
-_PRIVATE: Final = ("messages", "prompt", "tools", "system")
+_PRIVATE: Final = frozenset({"messages", "prompt", "tools", "system", "input", "instructions"})
 """Fields whose values are not repeated in errors: they hold the client's text."""
 _HAND_OFF: Final = b"kv_transfer_params"
 _OFTEN_IGNORED: Final = frozenset(
@@ -43,8 +42,6 @@ _OFTEN_IGNORED: Final = frozenset(
     }
 )
 """Fields that clients of other servers send: counted by name, so that the metric's labels are bounded."""
-_UNTOLD: Final = (msgspec.DecodeError, LookupError, TypeError, ValueError, RecursionError)
-_STEP: Final = re.compile(r"(\w+)|\[(\d+)\]|(\[\.\.\.\])")
 
 
 async def read_body(receive: Receive, *, declared: int | None, limit: int, timeout_s: float) -> bytes:
@@ -89,15 +86,16 @@ class Decoder:
 
     def __init__(self, body_type: type[Body], limits: LimitSettings | None = None) -> None:
         self._limits = limits or LimitSettings()
+        self._kind = body_type
         self._decoder = msgspec.json.Decoder(body_type)
         self._known = frozenset(field.encode_name for field in msgspec.structs.fields(body_type))
 
     def decode(self, body: bytes) -> Any:
         """The request. Raises `RequestError` that names the field and, where it is not the client's text, its value."""
         try:
-            request = self._decoder.decode(body)
+            request = self._decoded(body)
         except msgspec.ValidationError as error:
-            raise _field_error(str(error), body) from error
+            raise _field_error(str(error), self._kind, body) from error
         except UnicodeDecodeError as error:
             raise RequestError(f"the body is not UTF-8: byte {error.start} of a text") from error
         except (msgspec.DecodeError, ValueError) as error:
@@ -112,6 +110,24 @@ class Decoder:
             raise RequestError(f"{place} is not taken here: {REFUSED[_HAND_OFF.decode()]}", param=place)
         return request
 
+    def _decoded(self, body: bytes) -> Any:
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            if "got `float`" not in str(error):
+                raise
+        # JSON has one kind of number, and clients written in languages with another idea send 5.0 for 5.
+        return msgspec.convert(_with_integers(msgspec.json.decode(body)), self._kind)
+
+
+def _with_integers(value: Any) -> Any:
+    """The same with integers where numbers are whole."""
+    if isinstance(value, dict):
+        return {name: _with_integers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 def _refuse_or_count(unknown: Set[str], sent: Mapping[str, Any]) -> None:
     """Raises `RequestError` for a field that would change the answer; counts the others, which are ignored."""
@@ -121,52 +137,14 @@ def _refuse_or_count(unknown: Set[str], sent: Mapping[str, Any]) -> None:
         metrics.IGNORED_FIELDS.labels(name if name in _OFTEN_IGNORED else "other").inc()
 
 
-def _field_error(said: str, body: bytes) -> RequestError:
-    field, what = field_fault(said)
-    if not field:
-        return RequestError(f"the body must be a JSON object: {what}")
-    if what == "is missing":
-        return RequestError(f"{field} is missing", param=field)
-    if field == "logit_bias[...]":
-        return RequestError(f"logit_bias{_wrong_bias(body)}: {what}", param="logit_bias")
-    if "length" in what:
-        what += _length(body, field)
-    shown = "" if field.startswith(_PRIVATE) else _value(body, field)
-    return RequestError(f"{field}{shown}: {what}", param=field.replace("[...]", ""))
-
-
-def _wrong_bias(body: bytes) -> str:
-    """The first entry of `logit_bias` that is wrong: its key, and its value where that is short."""
-    for key, value in msgspec.json.decode(body)["logit_bias"].items():
-        try:
-            msgspec.convert(value, Bias)
-        except msgspec.ValidationError:
-            text = msgspec.json.encode(value).decode()
-            return f"[{key[:32]!r}]" + (f" {text}" if len(text) <= 64 else "")
-    return "[...]"
-
-
-def _length(body: bytes, field: str) -> str:
-    """How long the value of `field` is, for a message about its length."""
+def _field_error(said: str, kind: Any, body: bytes) -> RequestError:
     try:
-        return f", got {len(_found(body, field))}"
-    except _UNTOLD:
-        return ""
-
-
-def _found(body: bytes, field: str) -> Any:
-    value = msgspec.json.decode(body)
-    for name, index, unknown in _STEP.findall(field):
-        if unknown:
-            raise LookupError(field)
-        value = value[name] if name else value[int(index)]
-    return value
-
-
-def _value(body: bytes, field: str) -> str:
-    """The value of `field` as JSON, with a space before it; empty for what is long, or cannot be told."""
-    try:
-        text = msgspec.json.encode(_found(body, field)).decode()
-    except _UNTOLD:
-        return ""
-    return f" {text}" if len(text) <= 64 else ""
+        sent = msgspec.json.decode(body)
+    except (ValueError, RecursionError):  # what is wrong comes before what is no JSON
+        sent = UNSET
+    fault = field_fault(said, kind, sent)
+    if not fault.field:
+        return RequestError("the body must be a JSON object")
+    if fault.top in _PRIVATE:
+        fault = field_fault(said, kind, sent, private=True)
+    return RequestError(f"{fault.field} {fault.what}", param=fault.param)

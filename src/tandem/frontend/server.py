@@ -17,7 +17,7 @@ from tandem.errors import ConfigError
 from tandem.frontend.port import let_reuse, take, unusable
 from tandem.frontend.protocol import DoorConfig, DoorProtocol, HeadLimits
 from tandem.frontend.shared_port import SharedListener
-from tandem.frontend.tls import Tls
+from tandem.frontend.tls import GOODBYE_S, Tls
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 2048
@@ -30,8 +30,9 @@ _KEEP_ALIVE_S = 75
 class _Uvicorn(uvicorn.Server):
     """Leaves signals to whoever runs the process, and says when it listens."""
 
-    def __init__(self, config: uvicorn.Config, shared: socket.socket | None) -> None:
+    def __init__(self, config: uvicorn.Config, sock: socket.socket, *, shared: bool) -> None:
         super().__init__(config)
+        self._socket = sock
         self._shared = shared
         self.listening = asyncio.Event()
         self.exiting = asyncio.Event()
@@ -42,10 +43,18 @@ class _Uvicorn(uvicorn.Server):
         self.exiting.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._shared is not None:
-            listener = SharedListener(self._shared, self._protocol, self.config.ssl, backlog=self.config.backlog)
+        await super().startup([])  # uvicorn cannot say how long TLS may wait for a client's goodbye
+        tls, backlog = self.config.ssl, self.config.backlog
+        if self._shared:
+            listener = SharedListener(self._socket, self._protocol, tls, backlog=backlog)
             self.servers.append(cast(asyncio.Server, listener))
+        else:
+            loop = asyncio.get_running_loop()
+            goodbye_s = None if tls is None else GOODBYE_S
+            server = await loop.create_server(
+                self._protocol, sock=self._socket, ssl=tls, backlog=backlog, ssl_shutdown_timeout=goodbye_s
+            )
+            self.servers.append(server)
         self.listening.set()
 
     def _protocol(self) -> DoorProtocol:
@@ -122,9 +131,8 @@ class DoorServer:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(self._drain_timeout_s)),
         )
-        server = _Uvicorn(config, self._socket if self._shared else None)
-        own = [] if self._shared else [self._socket]
-        serving = asyncio.create_task(server.serve(sockets=own), name="front-door")
+        server = _Uvicorn(config, self._socket, shared=self._shared)
+        serving = asyncio.create_task(server.serve(), name="front-door")
         listening = asyncio.create_task(server.listening.wait())
         await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tandem.frontend.protocol import DoorProtocol
+from tandem.frontend.tls import GOODBYE_S
 
 _log = logging.getLogger(__name__)
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -68,7 +69,12 @@ class SharedListener:
 
     async def _opened(self, connection: socket.socket) -> None:
         try:
-            _, opened = await self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
+            _, opened = await self._loop.connect_accepted_socket(
+                self._make_protocol,
+                connection,
+                ssl=self._tls,
+                ssl_shutdown_timeout=None if self._tls is None else GOODBYE_S,
+            )
         except OSError as error:  # TLS without a handshake, or a client that left during it
             _log.debug("frontend.not_opened error=%s", error)
             connection.close()

@@ -16,6 +16,8 @@ from tandem.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S: Final = 1.0
+GOODBYE_S: Final = 1.0
+"""How long a connection that we close waits for its client to agree: one that is idle does not hear of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import msgspec
 from tandem.core.bounds import MAX_GRAMMAR_BYTES, MAX_SCHEMA_NESTING
 from tandem.core.openai_in import RequestFields, ResponseFormat, StructuredOutputs
 from tandem.core.request import Grammar
+from tandem.core.shapes import shown
 from tandem.errors import RequestError
 from tandem.processor.parsers.ports import ReasoningFormat
 
@@ -120,11 +121,12 @@ def _from_format(form: ResponseFormat) -> Iterator[Grammar]:
         case "json_schema":
             field = "response_format.json_schema.schema"
             if form.json_schema is None or form.json_schema.schema is None:
-                raise RequestError("json_schema needs a schema", param=field)
+                raise RequestError(f"{field} is missing: json_schema needs it", param=field)
             yield schema_grammar(form.json_schema.schema, field)
         case "structural_tag":
             if (form.format is None) == (form.structures is None):
-                raise RequestError("structural_tag needs either format or structures", param="response_format.format")
+                message = "response_format: a structural_tag needs either format or structures"
+                raise RequestError(message, param="response_format.format")
             tag: dict[str, Any] = {"type": "structural_tag", "format": form.format}
             if form.structures is not None:
                 tag = {"type": "structural_tag", "structures": form.structures, "triggers": form.triggers or []}
@@ -171,7 +173,7 @@ def _json_text(value: Any, field: str, kind: Any) -> str:
     if _nesting_is_over(value, MAX_SCHEMA_NESTING):
         raise RequestError(f"{field} is nested more than {MAX_SCHEMA_NESTING} levels deep", param=field)
     if not isinstance(value, kind):
-        raise RequestError(f"{field} is not JSON of an object", param=field)
+        raise RequestError(f"{field} must be JSON of an object, not {shown(value)}", param=field)
     text = msgspec.json.encode(value)
     if len(text) > MAX_GRAMMAR_BYTES:
         raise RequestError(f"{field} has {len(text)} bytes; the limit is {MAX_GRAMMAR_BYTES}", param=field)

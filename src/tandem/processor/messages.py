@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-import msgspec
-
+from tandem.core.faults import object_in
 from tandem.core.openai_in import ChatRequest, ContentPart, Message, ToolCall
 from tandem.errors import RequestError
 from tandem.processor.tool_choice import tool_choice
@@ -53,7 +52,7 @@ def _content(message: Message, place: str, parts: bool) -> str | list[dict[str, 
     if content is None:
         if message.role == "assistant":
             return ""  # the turn may be calls or thoughts alone
-        raise RequestError(f"a {message.role} message needs content", param=f"{place}.content")
+        raise RequestError(f"{place}.content is missing: a {message.role} message needs it", param=f"{place}.content")
     if isinstance(content, str):
         return content
     texts = [_part(part, f"{place}.content[{i}]") for i, part in enumerate(content)]
@@ -64,9 +63,11 @@ def _content(message: Message, place: str, parts: bool) -> str | list[dict[str, 
 
 def _part(part: ContentPart, place: str) -> str:
     if part.type not in _TEXT_PARTS:
-        raise RequestError(f"this model reads text only, not {part.type[:32]!r}", param=f"{place}.type")
+        raise RequestError(
+            f"{place}.type must be text, not {part.type[:32]!r}: models here read text", param=f"{place}.type"
+        )
     if part.text is None:
-        raise RequestError("a text part needs text", param=f"{place}.text")
+        raise RequestError(f"{place}.text is missing: a text part needs it", param=f"{place}.text")
     return part.text
 
 
@@ -74,9 +75,6 @@ def _tool_call(call: ToolCall, place: str) -> dict[str, Any]:
     """Arguments become a mapping, since templates print or walk them."""
     arguments = call.function.arguments
     if isinstance(arguments, str):
-        try:
-            arguments = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeError) as error:
-            raise RequestError(f"no JSON object: {error}", param=f"{place}.function.arguments") from error
+        arguments = object_in(arguments or "{}", f"{place}.function.arguments")
     function = {"name": call.function.name, "arguments": arguments}
     return {"type": call.type, "function": function} | ({"id": call.id} if call.id is not None else {})

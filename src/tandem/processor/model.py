@@ -147,7 +147,9 @@ class TextModel:
         """Raises `RequestError` for an id outside the vocabulary."""
         # An engine's own vocabulary may be padded beyond the tokenizer's; ids in the padding mean nothing.
         if token_ids and max(token_ids) >= self.vocab_size:
-            raise RequestError(f"token {max(token_ids)} is outside the vocabulary of {self.vocab_size}", param=param)
+            raise RequestError(
+                f"{param}: token {max(token_ids)} is outside the vocabulary of {self.vocab_size}", param=param
+            )
 
 
 def _json_file(path: Path) -> dict[str, Any]:

@@ -65,7 +65,7 @@ async def completion_prompts(model: TextModel, request: CompletionRequest) -> li
             model.check_token_ids(item, "prompt")
             found.append(PromptText(model.decode(item) if request.echo else "", list(item)))
     if not all(prompt.token_ids for prompt in found):
-        raise RequestError("a prompt has no tokens", param="prompt")
+        raise RequestError("prompt must have at least one token", param="prompt")
     return found
 
 
@@ -79,7 +79,7 @@ async def inputs_in_tokens(model: TextModel, given: str | Many[Any]) -> list[lis
             model.check_token_ids(item, "input")
             found.append(list(item))
     if not all(found):
-        raise RequestError("an input has no tokens", param="input")
+        raise RequestError("input must have at least one token", param="input")
     return found
 
 

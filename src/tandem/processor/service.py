@@ -140,7 +140,10 @@ class Processor:
         origin, request = _in_session(call.origin, call.request), call.request
         with self._teller.ending(origin) as end:
             if request.best_of is not None and request.best_of != (request.n or 1):
-                raise RequestError("best_of other than n is not served", param="best_of")
+                message = (
+                    f"best_of {request.best_of} must be n, which is {request.n or 1}: no answer is thrown away here"
+                )
+                raise RequestError(message, param="best_of")
             model, began = self._writing(request), time.perf_counter()
             texts = await completion_prompts(model.text, request)
             prompts = self._to_generate(origin, model, request, texts)

@@ -113,7 +113,7 @@ class ChatTemplate:
                 known = ", ".join(sorted(self.options))
                 raise RequestError(f"{field} may not hold {name!r}; this model takes {known}", param=f"{field}.{name}")
             if name in _SWITCHES and not isinstance(value, bool):
-                raise RequestError(f"{field}.{name} is true or false", param=f"{field}.{name}")
+                raise RequestError(f"{field}.{name} must be true or false", param=f"{field}.{name}")
 
 
 def _marked(message: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,9 @@ def _cut(text: str) -> str:
     """Everything up to the mark. A template that trims content has trimmed the mark's space: trim the same."""
     at = text.rfind(_CONTINUE_MARK.strip())
     if at < 0:
-        raise RequestError("the chat template drops the last message's text", param="continue_final_message")
+        raise RequestError(
+            "continue_final_message: the chat template drops the last message's text", param="continue_final_message"
+        )
     return text[:at] if text.startswith(_CONTINUE_MARK, at) else text[:at].rstrip()
 
 

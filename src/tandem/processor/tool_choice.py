@@ -7,6 +7,7 @@ import msgspec
 
 from tandem.core.faults import field_fault
 from tandem.core.openai_in import ChatRequest, Tool
+from tandem.core.shapes import shown
 from tandem.errors import RequestError
 from tandem.processor.parsers.ports import Tools
 
@@ -51,15 +52,15 @@ def _functions(tools: list[dict[str, Any]]) -> dict[str, Tool]:
     try:
         checked = msgspec.convert(tools, list[Tool])
     except msgspec.ValidationError as error:
-        field, what = field_fault(str(error), inside="tools")
-        raise RequestError(f"{field}: {what}", param=field) from error
+        fault = field_fault(str(error), list[Tool], inside="tools")
+        raise RequestError(f"{fault.field} {fault.what}", param=fault.param) from error
     found: dict[str, Tool] = {}
     for i, tool in enumerate(checked):
         name, place = tool.function.name, f"tools[{i}].function"
         if name in found:
             raise RequestError(f"{place}.name: there is another tool {name!r}", param=f"{place}.name")
         if (tool.function.parameters or {}).get("type", "object") != "object":
-            raise RequestError(f"{place}.parameters.type must be object", param=f"{place}.parameters.type")
+            raise RequestError(f'{place}.parameters.type must be "object"', param=f"{place}.parameters.type")
         found[name] = tool
     return found
 
@@ -84,13 +85,12 @@ def _choice(
                 return "required", [name]
             case {"type": "allowed_tools", "allowed_tools": {"mode": "auto" | "required" as mode, "tools": [*tools]}}:
                 return mode, [_allowed(tool) for tool in tools]
-    raise RequestError(
-        "tool_choice is none, auto, required, a function with its name, or allowed_tools", param="tool_choice"
-    )
+    may_be = "none, auto, required, a function with its name, or allowed_tools"
+    raise RequestError(f"tool_choice must be {may_be}, not {shown(choice)}", param="tool_choice")
 
 
 def _allowed(tool: Any) -> str:
     match tool:
         case {"type": "function", "function": {"name": str(name)}} | {"type": "function", "name": str(name)}:
             return name
-    raise RequestError("tool_choice.allowed_tools.tools takes functions with their names", param="tool_choice")
+    raise RequestError("tool_choice.allowed_tools.tools must be functions with their names", param="tool_choice")

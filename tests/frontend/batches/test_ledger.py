@@ -1,5 +1,6 @@
 """Several processes, one ledger: who holds a batch, and that each line is answered once."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from tandem.frontend.batches.ledger import Answer, LeaseLapsed, Ledger
 from tandem.frontend.batches.lines import Line
 from tandem.frontend.batches.objects import Batch, FileObject
+from tandem.frontend.batches.tables import OtherTables
 
 LINES = [Line(i, i * 10, 10, f"line-{i}") for i in range(1, 5)]
 
@@ -195,3 +197,22 @@ def test_a_file_that_a_batch_reads_stays(two: Two) -> None:
     two.a.fail("A", "b1", [], two.now)
     assert two.a.remove_file("me", "f1") is True
     assert two.a.usage() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ("ALTER TABLE lines DROP COLUMN runner", "its table 'lines' has no column 'runner'"),
+        ("ALTER TABLE batches ADD COLUMN colour TEXT", "its table 'batches' has a column 'colour' that is not known"),
+    ],
+)
+def test_tables_of_another_version_are_told_of_and_left_alone(tmp_path: Path, change: str, wrong: str) -> None:
+    Ledger(tmp_path / "ledger.sqlite").close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute(change)
+    db.close()
+    before = (tmp_path / "ledger.sqlite").read_bytes()
+    with pytest.raises(OtherTables, match=wrong) as told:
+        Ledger(tmp_path / "ledger.sqlite")
+    assert "move the folder away, or name another one in batch-folder" in str(told.value)
+    assert (tmp_path / "ledger.sqlite").read_bytes() == before

@@ -27,13 +27,13 @@ def read(*lines: Any, max_lines: int = 10) -> Input | list[BatchFault]:
 BAD: list[tuple[Any, str, str | None, str]] = [
     (b"{\n", "invalid_json_line", None, "is not JSON"),
     (b"\xff\xfe\n", "invalid_json_line", None, "is not JSON"),
-    (b"[" * 100_000, "invalid_line", None, "expected object"),
-    (a_line(custom_id=7), "invalid_custom_id", "custom_id", "expected str, got int"),
+    (b"[" * 100_000, "invalid_line", None, "the line must be a JSON object"),
+    (a_line(custom_id=7), "invalid_custom_id", "custom_id", "custom_id must be a string"),
     (a_line(custom_id=""), "invalid_custom_id", "custom_id", "1 to 512 characters"),
     (a_line(custom_id="x" * 513), "invalid_custom_id", "custom_id", "1 to 512 characters"),
-    (a_line(method="GET"), "invalid_method", "method", "invalid enum value 'GET'"),
+    (a_line(method="GET"), "invalid_method", "method", 'method must be "POST"'),
     (a_line(url="/v1/completions"), "invalid_url", "url", "is not the batch's endpoint"),
-    (a_line(body={"messages": []}), "missing_required_parameter", "body.model", "body.model: is missing"),
+    (a_line(body={"messages": []}), "missing_required_parameter", "body.model", "body.model is missing: it must be"),
     (a_line(body={"model": "tiny", "stream": True}), "invalid_body_stream", "body.stream", "no stream"),
     ({"custom_id": "a", "method": "POST", "url": CHAT}, "missing_required_parameter", "body", "is missing"),
 ]

@@ -54,6 +54,20 @@ THINKING = "{%- if '</think>' in content %}{{ content.split('</think>')[-1] }}{%
         ("Llama 3.1", """{{- "<|start_header_id|>" }}{{- "<|python_tag|>" }}""", "LlamaForCausalLM", "llama3_json", ""),
         ("Llama 3.2", """{{- "<|start_header_id|>" }}{{- '"parameters": ' }}""", "LlamaForCausalLM", "llama3_json", ""),
         ("Llama 4", "{{ '<|header_start|>' }}", "Llama4ForConditionalGeneration", "pythonic", ""),
+        (
+            "Llama 4, as it is published",  # it asks for JSON, and shows its older marks around an empty text
+            """{{- "<|header_start|>" }}{{- '<|python_start|>' }}{{- '"parameters": ' }}""",
+            "Llama4ForConditionalGeneration",
+            "llama3_json",
+            "",
+        ),
+        (
+            "Llama 4, asked for Python",
+            """{{- "<|header_start|>" }}{{- "Use exact format: [func_name1(param1=value1)]" }}""",
+            "Llama4ForConditionalGeneration",
+            "pythonic",
+            "",
+        ),
         ("ToolACE", "put it in the format of [func_name1(a=1), func_name2(b=2)]", "LlamaForCausalLM", "pythonic", ""),
         (
             "gpt-oss",

@@ -51,10 +51,13 @@ _MARKS = (
     ),
     "[TOOL_CALLS]",
 )
+MARKLESS = [case for case in CORPUS["pythonic"] if "<|python_" not in case.text]
+"""Llama 3.2 has none, and vLLM another reader for it."""
 _CASES = {
     "hermes": ("vllm.tool_parsers.hermes_tool_parser", "Hermes2ProToolParser", CORPUS["hermes"]),
     "llama3_json": ("vllm.tool_parsers.llama_tool_parser", "Llama3JsonToolParser", CORPUS["llama3_json"]),
     "pythonic": ("vllm.tool_parsers.llama4_pythonic_tool_parser", "Llama4PythonicToolParser", CORPUS["pythonic"]),
+    "pythonic, without marks": ("vllm.tool_parsers.pythonic_tool_parser", "PythonicToolParser", MARKLESS),
     "deepseek_v3": ("vllm.tool_parsers.deepseekv3_tool_parser", "DeepSeekV3ToolParser", DEEPSEEK_V3),
     "deepseek_v31": ("vllm.tool_parsers.deepseekv31_tool_parser", "DeepSeekV31ToolParser", DEEPSEEK_V31),
     "qwen3_coder": ("vllm.parser.qwen3", "Qwen3Parser", CORPUS["qwen3_coder"]),

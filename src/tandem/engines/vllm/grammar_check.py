@@ -20,7 +20,7 @@ STEP_LIMIT_S = 0.02
 _SLOW_STEPS = 3
 """So many tokens in a row: a single one may be the machine's, not the grammar's."""
 _END = 256
-_PLACE = re.compile(r"^\[[0-9:]+\] \S+: ")
+_PLACE = re.compile(r"^\[[0-9:]+\] \S+: (Check failed: .* is false: )?")
 
 
 def examine(grammar: Grammar) -> str:
@@ -108,6 +108,6 @@ def _walk(xgrammar: Any, compiled: Any) -> str:
 
 
 def _said(error: Exception) -> str:
-    """What the compiler says is the matter, without the time and the place in its own source."""
+    """What the compiler says is the matter, without the time, and place and condition in its own source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return _PLACE.sub("", lines[-1])[:300] if lines else ""

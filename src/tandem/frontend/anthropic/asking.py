@@ -91,6 +91,8 @@ def conversation(request: Conversation) -> ChatRequest:
         tool_choice=_choice(request),
         parallel_tool_calls=choice is None or isinstance(choice, ChooseNone) or not choice.disable_parallel_tool_use,
         enable_thinking=isinstance(request.thinking, ThinkingEnabled | ThinkingAdaptive),
+        chat_template_kwargs=request.chat_template_kwargs,
+        cache_salt=request.cache_salt,
     )
     if config is not None and config.effort is not None:
         chat.reasoning_effort = _EFFORTS.get(config.effort, config.effort)
@@ -100,7 +102,7 @@ def conversation(request: Conversation) -> ChatRequest:
         )
     if last.role == "assistant":
         if last.tool_calls:
-            raise RequestError("a tool_use needs its tool_result in the next message", param="messages")
+            raise RequestError("messages: a tool_use needs its tool_result in the next message", param="messages")
         chat.add_generation_prompt, chat.continue_final_message = False, True
     return chat
 

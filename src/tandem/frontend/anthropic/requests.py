@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from tandem.core.bounds import TemplateOptions
+
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_.:/-]{1,128}$")]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
 
@@ -140,9 +142,10 @@ class ThinkingDisabled(msgspec.Struct, kw_only=True, omit_defaults=True, tag_fie
     """Answer at once."""
 
 
-class JsonFormat(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type", tag="json_schema"):
+class JsonFormat(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The answer is JSON of this schema, enforced by the engine."""
 
+    type: Literal["json_schema"]
     schema: dict[str, Any]
 
 
@@ -167,13 +170,18 @@ class Conversation(msgspec.Struct, kw_only=True, omit_defaults=True):
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     messages: Annotated[list[Turn], Meta(min_length=1, max_length=100_000)]
     """Turns of one role in a row are one turn. One of the assistant at the end is gone on with."""
-    system: str | list[Text] | None = None
+    system: str | list[Block] | None = None
+    """A text, or blocks of text."""
     tools: Annotated[list[Tool], Meta(max_length=1024)] | None = None
     tool_choice: ChooseAuto | ChooseAny | ChooseTool | ChooseNone | None = None
     thinking: ThinkingEnabled | ThinkingAdaptive | ThinkingDisabled | None = None
     """None is disabled."""
     output_config: OutputConfig | None = None
     cache_control: dict[str, Any] | None = None
+    chat_template_kwargs: TemplateOptions | None = None
+    """Not Anthropic's, but vLLM's: switches of the model's chat template."""
+    cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """Likewise: requests with different salts share no KV cache."""
     mcp_servers: Any = None
     """Refused: tools run where the client is."""
     container: Any = None

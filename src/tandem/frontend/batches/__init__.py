@@ -1,7 +1,8 @@
 """Files, and batches of requests that run when there is room.
 
 objects.py  what clients send and get                lines.py     a batch's input read, its output written
-rules.py    what becomes of a line, and how many run  ledger.py    what is known of files and batches, in SQLite
+rules.py    what becomes of a line, and how many run  ledger.py    who works on which batch
+catalogue.py  files and batches as clients see them  tables.py    what both write, in SQLite
 folder.py   files' contents on disk                  upload.py    a form with a file in it, as it comes in
 desk.py     one batch worked off                     runner.py    which batches this process works on
 answers.py  a line answered like any other request   service.py   the routes

@@ -48,7 +48,7 @@ class LineAnswers:
             ticket = self._guard.enter(origin.request_id, key, {}, _tell_nobody)
             request = decoder.decode(body)
             if getattr(request, "stream", False):
-                raise RequestError("an answer of a batch is no stream", param="stream")
+                raise RequestError("stream must be false: an answer of a batch is no stream", param="stream")
             self._stories.add(
                 origin.request_id,
                 stages.ACCEPTED,

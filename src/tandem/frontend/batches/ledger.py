@@ -1,40 +1,19 @@
-"""What is known of files and batches, in one SQLite file that any number of processes share.
+"""What is known of files and batches, and who works on which batch.
 
 Whoever works on a batch holds it until `lease_until`; every write for it names the holder, and is refused once
-somebody else holds it (`LeaseLapsed`). With the rollback journal, file locks are all that is asked of the file
-system: a shared volume does, where a write-ahead log would not.
-
-Blocks: call it from one thread. Times are Unix seconds.
+somebody else holds it (`LeaseLapsed`). Times are Unix seconds.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from tandem.frontend.batches.catalogue import Catalogue
 from tandem.frontend.batches.lines import Line
 from tandem.frontend.batches.objects import UNFINISHED, Batch, BatchFault, BatchFaults, FileObject, State
 from tandem.frontend.batches.rules import MOST_LOSSES, may_work_on
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS files (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, owner TEXT NOT NULL, purpose TEXT NOT NULL,
-    bytes INTEGER NOT NULL, expires_at INTEGER, object BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS batches (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, owner TEXT NOT NULL, status TEXT NOT NULL,
-    input_file_id TEXT NOT NULL, output_kept_s INTEGER, holder TEXT, lease_until REAL NOT NULL DEFAULT 0,
-    object BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS batches_by_status ON batches (status);
-CREATE TABLE IF NOT EXISTS lines (
-    batch TEXT NOT NULL, number INTEGER NOT NULL, start INTEGER NOT NULL, size INTEGER NOT NULL,
-    custom_id TEXT NOT NULL, runner TEXT, losses INTEGER NOT NULL DEFAULT 0, outcome TEXT, answer BLOB,
-    PRIMARY KEY (batch, number)) WITHOUT ROWID;
-"""
-_BUSY_S: Final = 10.0
-_PLACES: Final = ", ".join("?" * len(UNFINISHED))
+from tandem.frontend.batches.tables import NOT_OVER, insert_file, save
 
 
 class LeaseLapsed(Exception):
@@ -72,125 +51,14 @@ class Claimed(NamedTuple):
     """Lines that too many processes died over."""
 
 
-class Usage(NamedTuple):
-    """What is kept."""
-
-    files: int
-    bytes: int
-
-
-class Ledger:
-    """The SQLite file."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens or makes it. Raises `sqlite3.Error` or `OSError`."""
-        self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        self._db.executescript(f"PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; {_SCHEMA}")
-
-    def close(self) -> None:
-        """Safe to repeat."""
-        self._db.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    # ── files ────────────────────────────────────────────────────────────────────────────────────
-
-    def add_file(self, owner: str, file: FileObject) -> None:
-        """Its content is on disk already."""
-        with self._writing() as db:
-            _insert_file(db, owner, file)
-
-    def file(self, owner: str | None, file_id: str) -> FileObject | None:
-        """A file of `owner`; of anybody for None."""
-        found: FileObject | None = _object(self._one("files", owner, file_id), FileObject)
-        return found
-
-    def files(
-        self, owner: str, *, purpose: str | None, after: str | None, limit: int, newest_first: bool
-    ) -> list[FileObject] | None:
-        """A page of them; None if there is no file `after`."""
-        where, values = "", []
-        if purpose is not None:
-            where, values = " AND purpose = ?", [purpose]
-        return self._page("files", FileObject, owner, after, limit, newest_first, where, values)
-
-    def remove_file(self, owner: str, file_id: str) -> bool | None:
-        """Forget a file. None: there is none; False: a batch still reads it."""
-        with self._writing() as db:
-            if self._one("files", owner, file_id) is None:
-                return None
-            query = f"SELECT 1 FROM batches WHERE input_file_id = ? AND status IN ({_PLACES})"
-            if db.execute(query, (file_id, *UNFINISHED)).fetchone():
-                return False
-            db.execute("DELETE FROM files WHERE id = ?", (file_id,))
-            return True
-
-    def usage(self) -> Usage:
-        """Of everybody."""
-        return Usage(*self._db.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM files").fetchone())
-
-    def expire_files(self, now: float) -> list[str]:
-        """Forget the files whose time is over, unless a batch reads them; which they were."""
-        with self._writing() as db:
-            busy = f"SELECT input_file_id FROM batches WHERE status IN ({_PLACES})"
-            query = f"SELECT id FROM files WHERE expires_at <= ? AND id NOT IN ({busy})"
-            found = [str(row[0]) for row in db.execute(query, (now, *UNFINISHED))]
-            db.executemany("DELETE FROM files WHERE id = ?", [(each,) for each in found])
-            return found
-
-    def file_ids(self) -> set[str]:
-        """All of them."""
-        return {str(row[0]) for row in self._db.execute("SELECT id FROM files")}
-
-    # ── batches, as clients see them ─────────────────────────────────────────────────────────────
-
-    def add_batch(self, owner: str, batch: Batch, output_kept_s: int | None) -> None:
-        """A new one, for whoever takes it."""
-        with self._writing() as db:
-            db.execute(
-                "INSERT INTO batches (id, owner, status, input_file_id, output_kept_s, object) VALUES (?,?,?,?,?,?)",
-                (batch.id, owner, batch.status, batch.input_file_id, output_kept_s, msgspec.json.encode(batch)),
-            )
-
-    def batch(self, owner: str | None, batch_id: str) -> Batch | None:
-        """A batch of `owner`; of anybody for None."""
-        found: Batch | None = _object(self._one("batches", owner, batch_id), Batch)
-        return found
-
-    def batches(self, owner: str, *, after: str | None, limit: int) -> list[Batch] | None:
-        """A page of them, newest first; None if there is no batch `after`."""
-        return self._page("batches", Batch, owner, after, limit, True)
-
-    def unfinished(self, owner: str) -> int:
-        """How many of `owner`'s batches are not over."""
-        query = f"SELECT count(*) FROM batches WHERE owner = ? AND status IN ({_PLACES})"
-        return int(self._db.execute(query, (owner, *UNFINISHED)).fetchone()[0])
-
-    def cancel(self, owner: str, batch_id: str, now: float) -> Batch | None:
-        """Let a batch end soon. One that is over already stays as it is. None: there is none."""
-        with self._writing() as db:
-            batch = self.batch(owner, batch_id)
-            if batch is not None and batch.status in ("validating", "in_progress"):
-                batch.status, batch.cancelling_at = "cancelling", int(now)
-                _save(db, batch)
-            return batch
-
-    # ── batches, for who works on them ───────────────────────────────────────────────────────────
+class Ledger(Catalogue):
+    """The catalogue, and the work on what is in it."""
 
     def claim(self, holder: str, served: Set[str], *, now: float, lease_s: float) -> Claimed | None:
         """The oldest batch that nobody holds and that this process can go on with."""
-        with self._writing() as db:
+        with self.writing() as db:
             query = (
-                f"SELECT object, owner, output_kept_s FROM batches WHERE status IN ({_PLACES}) "
+                f"SELECT object, owner, output_kept_s FROM batches WHERE {NOT_OVER} "
                 "AND lease_until <= ? ORDER BY number"
             )
             for data, owner, kept_s in db.execute(query, (*UNFINISHED, now)).fetchall():
@@ -216,13 +84,13 @@ class Ledger:
 
     def renew(self, holder: str, batch_id: str, *, now: float, lease_s: float) -> None:
         """Hold a batch for longer."""
-        with self._writing() as db:
+        with self.writing() as db:
             self._held(holder, batch_id)
             db.execute("UPDATE batches SET lease_until = ? WHERE id = ?", (now + lease_s, batch_id))
 
     def begin(self, holder: str, batch_id: str, model: str, lines: Sequence[Line], now: float) -> Batch:
         """The input was read and is right. A batch that was cancelled meanwhile only gets its lines."""
-        with self._writing() as db:
+        with self.writing() as db:
             batch = self._held(holder, batch_id)
             db.executemany(
                 "INSERT OR IGNORE INTO lines (batch, number, start, size, custom_id) VALUES (?, ?, ?, ?, ?)",
@@ -231,15 +99,15 @@ class Ledger:
             batch.model, batch.request_counts.total = model, len(lines)
             if batch.status == "validating":
                 batch.status, batch.in_progress_at = "in_progress", int(now)
-            _save(db, batch)
+            save(db, batch)
             return batch
 
     def fail(self, holder: str, batch_id: str, faults: list[BatchFault], now: float) -> None:
         """The input cannot be run."""
-        with self._writing() as db:
+        with self.writing() as db:
             batch = self._held(holder, batch_id)
             batch.status, batch.failed_at, batch.errors = "failed", int(now), BatchFaults(data=faults)
-            _save(db, batch)
+            save(db, batch)
 
     def step(
         self,
@@ -255,7 +123,7 @@ class Ledger:
 
         Raises `LeaseLapsed`, and then nothing was written.
         """
-        with self._writing() as db:
+        with self.writing() as db:
             batch = self._held(holder, batch_id)
             for answer in answers:
                 written = db.execute(
@@ -266,7 +134,7 @@ class Ledger:
                     batch.request_counts.completed += 1
                 elif written.rowcount:
                     batch.request_counts.failed += 1
-            _save(db, batch)
+            save(db, batch)
             lines: list[Line] = []
             if want > 0 and batch.status == "in_progress" and now < batch.expires_at:
                 rows = db.execute(
@@ -294,13 +162,13 @@ class Ledger:
 
     def finalize(self, holder: str, batch_id: str, now: float) -> tuple[Batch, State]:
         """Every line has its answer: the files are being written. The second is how the batch ends."""
-        with self._writing() as db:
+        with self.writing() as db:
             batch = self._held(holder, batch_id)
             if batch.finalizing_at is None:
                 batch.finalizing_at = int(now)
             if batch.status == "in_progress":
                 batch.status = "finalizing"
-            _save(db, batch)
+            save(db, batch)
             expired = db.execute("SELECT 1 FROM lines WHERE batch = ? AND outcome = 'expired' LIMIT 1", (batch_id,))
             if batch.status == "cancelling":
                 return batch, "cancelled"
@@ -308,11 +176,11 @@ class Ledger:
 
     def finish(self, holder: str, batch_id: str, status: State, files: Sequence[FileObject], now: float) -> None:
         """The files are on disk: the batch is over, and its lines are forgotten."""
-        with self._writing() as db:
+        with self.writing() as db:
             batch = self._held(holder, batch_id)
             owner = db.execute("SELECT owner FROM batches WHERE id = ?", (batch_id,)).fetchone()[0]
             for file in files:
-                _insert_file(db, owner, file)
+                insert_file(db, owner, file)
             batch.status = status
             match status:
                 case "completed":
@@ -326,61 +194,18 @@ class Ledger:
                     batch.error_file_id = file.id
                 else:
                     batch.output_file_id = file.id
-            _save(db, batch)
+            save(db, batch)
             db.execute("DELETE FROM lines WHERE batch = ?", (batch_id,))
 
     def release(self, holder: str) -> None:
         """Let others take the batches that we hold. Lines that we ran and did not end are as if never begun."""
-        with self._writing() as db:
+        with self.writing() as db:
             held = "SELECT id FROM batches WHERE holder = ?"
             db.execute(f"UPDATE lines SET runner = NULL WHERE runner = ? AND batch IN ({held})", (holder, holder))
             db.execute("UPDATE batches SET holder = NULL, lease_until = 0 WHERE holder = ?", (holder,))
-
-    # ── helpers ──────────────────────────────────────────────────────────────────────────────────
 
     def _held(self, holder: str, batch_id: str) -> Batch:
         row = self._db.execute("SELECT object, holder FROM batches WHERE id = ?", (batch_id,)).fetchone()
         if row is None or row[1] != holder:
             raise LeaseLapsed(batch_id)
         return msgspec.json.decode(row[0], type=Batch)
-
-    def _one(self, table: str, owner: str | None, object_id: str) -> Any:
-        query = f"SELECT object FROM {table} WHERE id = ? AND (owner = ? OR ? IS NULL)"
-        return self._db.execute(query, (object_id, owner, owner)).fetchone()
-
-    def _page(
-        self,
-        table: str,
-        kind: Any,
-        owner: str,
-        after: str | None,
-        limit: int,
-        newest_first: bool,
-        where: str = "",
-        values: Sequence[Any] = (),
-    ) -> list[Any] | None:
-        if after is not None:
-            row = self._db.execute(f"SELECT number FROM {table} WHERE id = ? AND owner = ?", (after, owner)).fetchone()
-            if row is None:
-                return None
-            where, values = f"{where} AND number {'<' if newest_first else '>'} ?", [*values, row[0]]
-        order = "DESC" if newest_first else "ASC"
-        query = f"SELECT object FROM {table} WHERE owner = ?{where} ORDER BY number {order} LIMIT ?"
-        return [msgspec.json.decode(row[0], type=kind) for row in self._db.execute(query, (owner, *values, limit))]
-
-
-def _object(row: Any, kind: Any) -> Any:
-    return None if row is None else msgspec.json.decode(row[0], type=kind)
-
-
-def _save(db: sqlite3.Connection, batch: Batch) -> None:
-    db.execute(
-        "UPDATE batches SET status = ?, object = ? WHERE id = ?", (batch.status, msgspec.json.encode(batch), batch.id)
-    )
-
-
-def _insert_file(db: sqlite3.Connection, owner: str, file: FileObject) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO files (id, owner, purpose, bytes, expires_at, object) VALUES (?, ?, ?, ?, ?, ?)",
-        (file.id, owner, file.purpose, file.bytes, file.expires_at, msgspec.json.encode(file)),
-    )

@@ -95,9 +95,11 @@ def _read_line(raw: bytes, number: int, *, endpoint: str, seen: set[str], model:
     try:
         line = _line_in.decode(raw)
     except msgspec.ValidationError as error:
-        field, what = field_fault(str(error))
-        code = "missing_required_parameter" if what == "is missing" else f"invalid_{field or 'line'}".replace(".", "_")
-        return fault(code, f"{field or 'the line'}: {what}", field or None)
+        found = field_fault(str(error), _LineIn)
+        if not found.field:
+            return fault("invalid_line", "the line must be a JSON object")
+        code = "missing_required_parameter" if found.missing else f"invalid_{found.field}".replace(".", "_")
+        return fault(code, f"{found.field} {found.what}", found.param)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         return fault("invalid_json_line", f"the line is not JSON: {error}")
     if not line.custom_id or len(line.custom_id) > _ID_CHARS:

@@ -41,7 +41,7 @@ class Runner:
                 if self._floor.store.exists:
                     await self._look()
             except BROKEN as error:
-                _log.error("batch.store_failed error=%s", error)
+                _log.error("batch.store_failed folder=%s error=%s", self._floor.store.folder.root, error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), min(_LOOK_EVERY_S, self._floor.lease_s / 2))
 

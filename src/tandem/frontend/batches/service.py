@@ -357,8 +357,8 @@ def _query(exchange: Exchange, kind: type[Q]) -> Q:
     try:
         return msgspec.convert(said, kind, strict=False)
     except msgspec.ValidationError as error:
-        field, what = field_fault(str(error))
-        raise RequestError(f"{field} {said.get(field, '')[:64]!r}: {what}", param=field) from error
+        fault = field_fault(str(error), kind, said)
+        raise RequestError(f"{fault.field} {fault.what}", param=fault.param) from error
 
 
 def _page(kind: Any, found: list[Any] | None, limit: int, after: str | None) -> Any:

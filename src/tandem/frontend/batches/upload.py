@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, StreamReader
+from aiohttp.http import HttpProcessingError
 
 from tandem.core.faults import field_fault
 from tandem.errors import BodyTooLarge, Cancelled, RequestError
@@ -109,6 +110,8 @@ async def read_form(body: Body, content_type: str, draft: Draft, *, limit: int) 
                 fields[part.name] = await _text(part)
         else:
             raise RequestError(f"the form has more than {_FIELDS} fields")
+    except HttpProcessingError as error:
+        raise RequestError("the form cannot be read: the headers of a part are not valid") from error
     except (ValueError, AssertionError, RuntimeError, KeyError, LookupError) as error:
         raise RequestError(f"the form cannot be read: {str(error)[:200] or 'it breaks off'}") from error
     if filename is None:
@@ -116,9 +119,8 @@ async def read_form(body: Body, content_type: str, draft: Draft, *, limit: int) 
     try:
         return msgspec.convert({**fields, "file": filename}, FileForm, strict=False), filename
     except msgspec.ValidationError as error:
-        field, what = field_fault(str(error))
-        what = what if what == "is missing" else f"{str(fields.get(field, ''))[:64]!r}: {what}"
-        raise RequestError(f"{field} {what}", param=field) from error
+        fault = field_fault(str(error), FileForm, fields)
+        raise RequestError(f"{fault.field} {fault.what}", param=fault.param) from error
 
 
 async def _to_disk(part: BodyPartReader, draft: Draft, limit: int) -> None:

@@ -31,7 +31,7 @@ def read_once(body: bytes, *, max_depth: int) -> Any:
     try:
         value = _decoder.decode(body.decode())
     except _Twice as error:
-        raise RequestError(f"the name {str(error)[:64]!r} stands twice in one object") from None
+        raise RequestError(f"the name {str(error)[:64]!r} stands twice in one object: send it once") from None
     except RecursionError as error:
         raise RequestError(too_deep) from error
     except ValueError as error:  # a number of thousands of digits, in a field that nobody reads

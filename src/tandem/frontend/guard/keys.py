@@ -129,13 +129,14 @@ def _converted(listed: object, where: str) -> list[KeyEntry]:
     try:
         return msgspec.convert(listed, list[KeyEntry])
     except msgspec.ValidationError as error:
-        field, what = field_fault(str(error))
-        if found := re.match(r"\[(\d+)\]\.?(.*)", field):
+        fault = field_fault(str(error), list[KeyEntry])  # without the values: one might be a key
+        if found := re.match(r"\[(\d+)\]\.?(.*)", fault.field):
             name = _name_of(listed, int(found[1]))
             raise ConfigError(
-                f"{where}: key {int(found[1]) + 1}{name}: {found[2]} {what}".replace("  ", " "), param="api-keys-file"
+                f"{where}: key {int(found[1]) + 1}{name}: {found[2]} {fault.what}".replace("  ", " "),
+                param="api-keys-file",
             ) from None
-        raise ConfigError(f"{where} must be a list of keys: {what}", param="api-keys-file") from None
+        raise ConfigError(f"{where} must be a list of keys", param="api-keys-file") from None
 
 
 def _name_of(listed: object, index: int) -> str:

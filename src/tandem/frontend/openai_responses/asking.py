@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from tandem.core.faults import object_in
 from tandem.core.openai_in import (
     ChatRequest,
     FunctionCall,
@@ -65,6 +66,16 @@ def chat_of(request: ResponsesRequest) -> ChatRequest:
         top_p=request.top_p,
         top_k=request.top_k,
         min_p=request.min_p,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
+        repetition_penalty=request.repetition_penalty,
+        logit_bias=request.logit_bias,
+        stop=request.stop,
+        stop_token_ids=request.stop_token_ids,
+        include_stop_str_in_output=request.include_stop_str_in_output,
+        min_tokens=request.min_tokens,
+        ignore_eos=request.ignore_eos,
+        skip_special_tokens=request.skip_special_tokens,
         seed=request.seed,
         logprobs=wanted,
         top_logprobs=request.top_logprobs,
@@ -111,15 +122,14 @@ def _messages(items: list[InputItem]) -> list[Message]:
                 _turn(made, open_only=False).reasoning_content = thought
             case "function_call":
                 if item.name is None or item.call_id is None:
-                    raise RequestError(f"{place}: a function_call has name, arguments and call_id", param=place)
-                call = ToolCall(
-                    id=item.call_id, function=FunctionCall(name=item.name, arguments=item.arguments or "{}")
-                )
+                    raise RequestError(f"{place}: a function_call needs name and call_id", param=place)
+                arguments = object_in(item.arguments or "{}", f"{place}.arguments")
+                call = ToolCall(id=item.call_id, function=FunctionCall(name=item.name, arguments=arguments))
                 turn = _turn(made)
                 turn.tool_calls = [*(turn.tool_calls or ()), call]
             case "function_call_output":
                 if item.call_id is None or item.output is None:
-                    raise RequestError(f"{place}: a function_call_output has call_id and output", param=place)
+                    raise RequestError(f"{place}: a function_call_output needs call_id and output", param=place)
                 text = _text(item.output, f"{place}.output")
                 made.append(Message(role="tool", tool_call_id=item.call_id, content=text))
             case "item_reference":
@@ -158,7 +168,8 @@ def _text(content: str | list[InputPart], place: str) -> str:
             found.append(part.refusal or "")
             continue
         if part.type not in _TEXTS:
-            raise RequestError(f"this model reads text only, not {part.type[:64]!r}", param=f"{place}[{i}].type")
+            message = f"{place}[{i}].type must be input_text, not {part.type[:64]!r}: models here read text"
+            raise RequestError(message, param=f"{place}[{i}].type")
         if part.text is None:
             raise RequestError(f"{place}[{i}].text is missing", param=f"{place}[{i}].text")
         found.append(part.text)
@@ -182,7 +193,7 @@ def _choice(choice: str | ToolChoice | None) -> str | dict[str, Any] | None:
     if not isinstance(choice, ToolChoice):
         return choice
     if choice.type != "function" or choice.name is None:
-        raise RequestError("tool_choice is none, auto, required or a function with its name", param="tool_choice")
+        raise RequestError("tool_choice must be none, auto, required or a function with its name", param="tool_choice")
     return {"type": "function", "function": {"name": choice.name}}
 
 

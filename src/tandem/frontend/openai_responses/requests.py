@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from tandem.core.bounds import Count, Label, Metadata, TemplateOptions
+from tandem.core.bounds import (
+    Bias,
+    Count,
+    CountOrNone,
+    Label,
+    Metadata,
+    StopText,
+    TemplateOptions,
+    TokenId,
+)
 from tandem.core.openai_in import Effort
 
 
@@ -120,6 +129,16 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     """This and what follows are not OpenAI's; they mean what they mean in a chat."""
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    logit_bias: Annotated[dict[str, Bias], Meta(max_length=1024)] | None = None
+    stop: StopText | Annotated[list[StopText], Meta(max_length=64)] | None = None
+    stop_token_ids: Annotated[list[TokenId], Meta(max_length=1024)] | None = None
+    include_stop_str_in_output: bool = False
+    min_tokens: CountOrNone | None = None
+    ignore_eos: bool | None = False
+    skip_special_tokens: bool = True
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] | None = None
     cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None

@@ -84,7 +84,7 @@ def _given(route: Route) -> Iterable[Any]:
 def _refused(route: Route) -> dict[str, Schema]:
     """Fields that must not ask for anything, and what may stand there."""
     own = {field.encode_name: field.type for field in structs.fields(route.request)}
-    everywhere = {name: why for name, why in REFUSED.items() if name not in own}
+    everywhere = {name: why for name, why in REFUSED.items() if name not in own and route.request_media == JSON}
     return {
         name: {**_may_be(name, own.get(name, Any)), "description": f"Not taken: {why}."}
         for name, why in (everywhere | dict(route.refused)).items()

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tandem.core.embeddings import EmbeddingsRequest
-from tandem.core.openai_in import ChatRequest, CompletionRequest, ContentPart, Message, ResponseFormat, Tool
+from tandem.core.openai_in import (
+    ChatRequest,
+    CompletionRequest,
+    ContentPart,
+    Function,
+    Message,
+    ResponseFormat,
+    Tool,
+)
 from tandem.core.tokens import TokenizeRequest
 from tandem.frontend.anthropic import requests as anthropic
 from tandem.frontend.openai_responses import requests as responses
@@ -48,6 +56,8 @@ _MAY_GO_ON: Final[Schema] = {
     "if": _has(continue_final_message={"const": True}),
     "then": _has(add_generation_prompt={"const": False}),
 }
+_PARAMETERS: Final[Schema] = {"type": "object", "properties": {"type": {"const": "object"}}}
+"""A schema of the arguments of a call, which are an object."""
 _NAMED: Final[Schema] = {"type": "object", **_has(name=_NAME)}
 _ALLOWED: Final[Schema] = {
     "type": "array",
@@ -75,7 +85,11 @@ _CHOICE_OF_TOOLS: Final[Schema] = {
 _INPUTS: Final[Schema] = {
     "anyOf": [_TEXT, _TOKENS, {"type": "array", "minItems": 1, "maxItems": 1024, "items": {"anyOf": [_TEXT, _TOKENS]}}]
 }
+_TEXTS: Final[Schema] = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/components/schemas/Text"}}, _NULL]
+}
 _CONVERSATION: Final[Schema] = {
+    "properties": {"system": _TEXTS},
     "dependentSchemas": {
         "tool_choice": {
             "anyOf": [
@@ -84,7 +98,7 @@ _CONVERSATION: Final[Schema] = {
                 _has(tools=_SOME),
             ]
         }
-    }
+    },
 }
 
 RULES: Final[Mapping[type, Schema]] = {
@@ -96,6 +110,7 @@ RULES: Final[Mapping[type, Schema]] = {
         "if": {"properties": {"role": {"const": "assistant"}}},
         "else": {"required": ["content"], "properties": {"content": {"not": _NULL}}},
     },
+    Function: {"properties": {"parameters": {"anyOf": [_PARAMETERS, _NULL]}}},
     ResponseFormat: {
         "if": {"properties": {"type": {"const": "json_schema"}}},
         "then": _has(json_schema={"type": "object", **_has(schema={"type": ["object", "boolean"]})}),
@@ -158,7 +173,7 @@ RULES: Final[Mapping[type, Schema]] = {
         ]
     },
     responses.ResponsesTool: {
-        "properties": {"type": {"const": "function"}, "name": _NAME},
+        "properties": {"type": {"const": "function"}, "name": _NAME, "parameters": {"anyOf": [_PARAMETERS, _NULL]}},
         "required": ["type", "name"],
     },
     responses.ToolChoice: {"properties": {"type": {"const": "function"}, "name": _NAME}, "required": ["type", "name"]},
@@ -170,20 +185,10 @@ RULES: Final[Mapping[type, Schema]] = {
     },
     responses.ResponsesRequest: {"dependentSchemas": {"tool_choice": _CHOICE_OF_TOOLS}},
     anthropic.Tool: {
-        "properties": {"type": {"enum": ["custom", None]}, "input_schema": {"type": "object"}},
+        "properties": {"type": {"enum": ["custom", None]}, "input_schema": _PARAMETERS},
         "required": ["name", "input_schema"],
     },
-    anthropic.ToolResult: {
-        "properties": {
-            "content": {
-                "anyOf": [
-                    {"type": "string"},
-                    {"type": "array", "items": {"$ref": "#/components/schemas/Text"}},
-                    _NULL,
-                ]
-            }
-        }
-    },
+    anthropic.ToolResult: {"properties": {"content": _TEXTS}},
     anthropic.Turn: {
         "anyOf": [
             _blocks("system", "Text"),

@@ -18,6 +18,7 @@ _TOOL_MARKS: Final = (
     (("<｜tool▁calls▁begin｜>",), "deepseek_v31"),
     (("[TOOL_CALLS]",), "mistral"),
     (("func_name1(",), "pythonic"),
+    (("<|header_start|>", '"parameters": '), "llama3_json"),
     (("<|python_start|>",), "pythonic"),
     (("<|python_tag|>",), "llama3_json"),
     (("<|start_header_id|>", '"parameters": '), "llama3_json"),
