@@ -307,9 +307,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         counts.append(len(body))
         return put(self, path, body)
 
-    def counting_part(self: Bucket, path: str, upload: str, number: int, body: bytes) -> str:
+    def counting_part(self: Bucket, path: str, upload: str, number: int, body: bytes, sent: Callable[[], None]) -> str:
         counts.append(len(body))
-        return part(self, path, upload, number, body)
+        return part(self, path, upload, number, body, sent)
 
     monkeypatch.setattr(Bucket, "put", counting_put)
     monkeypatch.setattr(Bucket, "put_part", counting_part)
