@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tandem.core.model_folder import MANIFEST, PUSHING
 from tandem.errors import ModelBroken, TransferFailed
 from tandem.models.crew import Crew, Stopped
 from tandem.models.digests import Md5
 from tandem.models.disk import folder_files
 from tandem.models.manifest import Manifest, ManifestFile, decode, encode, read_manifest
-from tandem.models.names import MANIFEST, PUSHING, check_names
+from tandem.models.names import check_names
 from tandem.models.ports import Store, Stored, Watcher
 
 PART_BYTES = 8 << 20

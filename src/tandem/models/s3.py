@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tandem.core.model_folder import MANIFEST, PUSHING
 from tandem.errors import ConfigError, ModelBroken, TransferFailed
 from tandem.models.http_ranges import retry_after_s
 from tandem.models.manifest import Manifest, decode
-from tandem.models.names import MANIFEST, PUSHING
 from tandem.models.ports import Later, Listing, RemoteFile, Stored
 from tandem.models.receiving import bound_unread
 from tandem.models.s3_access import oss_access
