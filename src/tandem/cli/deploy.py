@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tandem.deploy.check import notices
+from tandem.deploy.configuration import configuration
 from tandem.deploy.description import Description
 from tandem.deploy.fit import fit_faults, told_shape
 from tandem.deploy.guide import render_like_the_guide
@@ -15,6 +16,7 @@ from tandem.deploy.reading import read_description
 from tandem.deploy.render import render
 from tandem.deploy.text import as_yaml, files, whole_text
 from tandem.errors import ConfigError, ModelBroken
+from tandem.settings.document import load_deployment
 
 ADAPTER_FILE = "metrics-adapter-values.yaml"
 EXIT = """\
@@ -35,7 +37,7 @@ def run(arguments: Sequence[str], *, program: str) -> int:
     wish = _read(options.file)
     if options.verb in ("render", "diff", "apply"):
         _check_fit(wish, options.file)
-        for notice in notices(wish):
+        for notice in [*_check_configuration(wish, options.file), *notices(wish)]:
             print(f"{program}: {notice}", file=sys.stderr)
     if options.verb == "render":
         return _render(wish, options, program)
@@ -57,6 +59,22 @@ def _read(name: str) -> Description:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} is not text: {error.reason}") from error
     return read_description(text, "standard input" if name == "-" else name)
+
+
+def _check_configuration(wish: Description, origin: str) -> list[str]:
+    """Read the rendered configuration as the services will: a key that is misspelt is found here, not in a pod.
+
+    Returns what had better be known. Raises `ConfigError` with every fault.
+    """
+    from tandem.graph.configure import configure
+    from tandem.graph.engine_keys import unknown_engine
+    from tandem.graph.loading import Graph
+    from tandem.graph.services import BUILT_IN
+
+    deployment = load_deployment(as_yaml(configuration(wish)), origin=f"{origin}: settings")
+    configure(deployment, Graph(entry="", services={}, edges={}), {}, known=BUILT_IN)
+    fault = unknown_engine(wish.engine.kind)
+    return [f"{fault} here; the image must have it"] if fault else []
 
 
 def _check_fit(wish: Description, origin: str) -> None:
@@ -81,6 +99,8 @@ def _render(wish: Description, options: argparse.Namespace, program: str) -> int
         print(whole_text(steps), end="")
         return 0
     folder = Path(options.output)
+    if not folder.is_dir() and next(path for path in (folder, *folder.parents) if path.exists()).is_file():
+        raise ConfigError(f"-o {folder} is a file, or lies below one: name a folder for one file per step")
     texts = dict(files(steps))
     if wish.metrics and not options.like_the_guide:
         texts[f"helm/{ADAPTER_FILE}"] = as_yaml(adapter_values(wish))

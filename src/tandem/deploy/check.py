@@ -8,6 +8,7 @@ from tandem.settings.fields import normalise
 
 _RESERVED = {"model", "served_model_name", "tensor_parallel_size", "ServiceArgs", "common_configs", "engine"}
 """Normalised: a service takes either spelling."""
+_SECRET = re.compile(r"(^|_)(TOKEN|(API)?KEY|PASSWORD|SECRET|CREDENTIALS?)(_|$)", re.IGNORECASE)
 _CPU = r"(?=.*[1-9])([0-9]+(\.[0-9]+)?|[0-9]+m)"
 _LONGEST = 40
 """A StatefulSet's pods carry its name and 11 characters more as a label of 63; `-processor` takes 10."""
@@ -60,6 +61,13 @@ def rule_faults(wish: Description) -> Iterator[str]:
 def notices(wish: Description) -> list[str]:
     """What may be meant, and had better be known."""
     found = []
+    for name, role in wish.every_role().items():
+        for key in role.env:
+            if _SECRET.search(key) and isinstance(role.env[key], str):
+                found.append(
+                    f"roles.{name}.env.{key} looks like a secret, and everybody who may see pods would read it: "
+                    f"write {key}: {{secret: NAME, key: KEY}}"
+                )
     for name, worker in wish.workers().items():
         used = worker.workers * tensor_parallel(worker)
         if used < worker.gpus:

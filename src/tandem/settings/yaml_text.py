@@ -25,9 +25,16 @@ def read_yaml(text: str, origin: str) -> Any:
                 return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: a date of the 13th month, and the like
+        raise ConfigError(f"{origin} is not YAML: {_in_a_line(error)}") from error
     raise ConfigError("\n".join(f"{origin}: {fault}" for fault in twice))
+
+
+def _in_a_line(error: Exception) -> str:
+    """The reader's words take up to five lines, of which one names the place and one the trouble."""
+    mark = getattr(error, "problem_mark", None)
+    words = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"line {mark.line + 1}, column {mark.column + 1}: {words}" if mark else words
 
 
 def _twice(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
