@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tests.deploy.builders import EXAMPLES, document
 from tests.deploy.test_diagnosis import NO_GPU, look, node, pod
+from tests.models.folders import model_files, written
 
 from tandem.cli import main
 from tandem.cli.deploy_cluster import KubeCluster
@@ -92,6 +93,7 @@ def test_a_sum_that_cannot_come_out_is_told_before_the_cluster_is_asked(
             {"roles__prefill__settings": {"max-num-batched-tokenz": 9}},
             "PrefillWorker: unknown key 'max-num-batched-tokenz'; did you mean 'max-num-batched-tokens'?",
         ),
+        ({"engine__prefill_timeout_s": -1}, "VllmWorker: prefill-timeout-s must be positive"),
         ({"router__settings": {"overlap-wieght": 2}}, "Router: unknown key 'overlap-wieght'; did you mean"),
         ({"front__settings": {"max-header-byte": 3}}, "Frontend: unknown key 'max-header-byte'; did you mean"),
     ],
@@ -106,12 +108,25 @@ def test_a_misspelt_setting_is_refused_as_serve_does(
     assert not told.out
 
 
-def test_an_engine_that_is_not_known_here_may_be_in_the_image(
+def test_an_engine_or_a_router_that_is_not_known_here_may_be_in_the_image(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "service.yaml").write_text(yaml.safe_dump(document(engine__kind="vlm")))
     assert main.main(["deploy", "render", "-f", str(tmp_path / "service.yaml")]) == 0
     assert "engine 'vlm' is not known; did you mean 'vllm'?" in capsys.readouterr().err
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(document(router__mode="kw")))
+    assert main.main(["deploy", "render", "-f", str(tmp_path / "service.yaml")]) == 0
+    assert "router 'kw' is not there; choose from kv, least-loaded" in capsys.readouterr().err
+
+
+def test_an_architecture_that_no_engine_takes_is_told_before_a_pod_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {name: body.replace(b"Qwen3ForCausalLM", b"FooForCausalLM") for name, body in model_files(0.1).items()}
+    written(files, tmp_path / "model")
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(document(model__folder="model")))
+    assert main.main(["deploy", "render", "-f", str(tmp_path / "service.yaml")]) == 0
+    assert "no engine here takes the architecture FooForCausalLM" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("below", [".", "deeper"])

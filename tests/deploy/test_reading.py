@@ -46,6 +46,7 @@ def faults(**changes: Any) -> list[str]:
         ({"roles__decoder__cpu": "12 cores"}, "roles.decoder.cpu is '12 cores'; write a number such as 12, or 500m"),
         ({"roles__processor": {"cpu": 0}}, "roles.processor.cpu is 0; write a number such as 12, or 500m"),
         ({"roles__decoder__env": {"A": 1}}, "roles.decoder.env.A must be text, or {secret: …, key: …}, is 1"),
+        ({"engine__settings": {5: "x"}}, 'engine.settings: the key 5 must be text; write "5"'),
         ({"roles__decoder__env": {"A": {"secret": "s"}}}, "roles.decoder.env.A.key is missing"),
         (
             {"roles__decoder__env": {"A": {"secert": "s"}}},
@@ -94,6 +95,15 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
         ({"roles__decoder": {"settings": {"tensor_parallel_size": 8}}}, "roles.decoder.settings.tensor_parallel_size"),
         ({"front": {"settings": {"port": 9000}}}, "front.settings.port is not for a description"),
         ({"engine": {"kind": "simulated", "loader": "fastsafetensors"}}, "engine.loader is for vLLM"),
+        (
+            {"engine": {"settings": {"max_model_len": "lots"}}},
+            "engine.settings.max_model_len is 'lots'; write a number",
+        ),
+        ({"engine": {"settings": {"max-model-len": 0}}}, "engine.settings.max-model-len is 0; write a number"),
+        (
+            {"roles__decoder": {"settings": {"gpu-memory-utilization": 7}}},
+            "roles.decoder.settings.gpu-memory-utilization is 7; write a share",
+        ),
         (
             {"model__storage": {"kind": "storage-class", "size": "9Gi"}, "model__cache": {}},
             "model.cache needs a model that is stored already",

@@ -236,6 +236,17 @@ def test_no_thread_reads_on_after_a_pull_has_ended_in_an_error(
     assert set(threading.enumerate()) == before
 
 
+@pytest.mark.parametrize("below", [".", "deeper/still"])
+def test_a_file_where_a_folder_should_be_is_one_sentence(
+    below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, file = written(model_files(0.1), tmp_path / "m"), tmp_path / "file"
+    file.write_text("mine")
+    assert tandem_models("pull", model, file / below) == 2
+    assert capsys.readouterr().err == f"tandem models: {file} is no folder\n"
+    assert file.read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["lock", "plan.json"])
 def test_a_link_in_the_workspace_is_refused_and_what_it_leads_to_is_left_alone(
     s3: S3Server, target: str, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

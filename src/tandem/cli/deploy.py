@@ -36,7 +36,7 @@ def run(arguments: Sequence[str], *, program: str) -> int:
     options = _parser(program).parse_args(arguments)
     wish = _read(options.file)
     if options.verb in ("render", "diff", "apply"):
-        _check_fit(wish, options.file)
+        _check_fit(wish, options.file, program)
         for notice in [*_check_configuration(wish, options.file), *notices(wish)]:
             print(f"{program}: {notice}", file=sys.stderr)
     if options.verb == "render":
@@ -67,25 +67,38 @@ def _check_configuration(wish: Description, origin: str) -> list[str]:
     Returns what had better be known. Raises `ConfigError` with every fault.
     """
     from tandem.graph.configure import configure
+    from tandem.graph.declare import info_of
     from tandem.graph.engine_keys import unknown_engine
     from tandem.graph.loading import Graph
     from tandem.graph.services import BUILT_IN
+    from tandem.router.registry import BY_CACHE, rule_named
 
     deployment = load_deployment(as_yaml(configuration(wish)), origin=f"{origin}: settings")
-    configure(deployment, Graph(entry="", services={}, edges={}), {}, known=BUILT_IN)
     fault = unknown_engine(wish.engine.kind)
-    return [f"{fault} here; the image must have it"] if fault else []
+    ours = {info_of(cls).name: cls for cls in BUILT_IN}
+    services = {} if fault else {name: cls for name, cls in ours.items() if name in deployment.sections}
+    configure(deployment, Graph(entry="", services=services, edges={}), {}, known=BUILT_IN)
+    absent = [fault] if fault else []
+    if wish.router.mode != BY_CACHE:
+        try:
+            rule_named(wish.router.mode)
+        except ConfigError as error:
+            absent.append(str(error))
+    return [f"{each}; that is so on this machine, and the image may have it" for each in absent]
 
 
-def _check_fit(wish: Description, origin: str) -> None:
+def _check_fit(wish: Description, origin: str, program: str) -> None:
     shape = told_shape(wish)
     if wish.model.folder is not None:
+        from tandem.models.architectures import why_no_engine
         from tandem.models.folder import read_model
 
         try:
             shape = read_model(Path(origin).parent / Path(wish.model.folder).expanduser())
         except ModelBroken as error:
             raise ConfigError(f"{origin}: model.folder: {error}") from error
+        if wish.engine.kind == "vllm" and (trouble := why_no_engine(shape.architecture)):
+            print(f"{program}: {trouble}", file=sys.stderr)
     if shape is not None and (faults := list(fit_faults(wish, shape))):
         raise ConfigError("\n".join(f"{origin}: {fault}" for fault in faults))
 

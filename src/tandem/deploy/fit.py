@@ -1,13 +1,13 @@
 """Does the model fit the GPUs that a description gives it? Asked before a pod is made; `core.model_fit` answers."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from tandem.core.model_fit import fit, smallest_tensor_parallel
 from tandem.core.model_shape import ModelShape, Weights
 from tandem.deploy.check import tensor_parallel
 from tandem.deploy.description import Description, Worker
 from tandem.deploy.quantities import size_bytes
+from tandem.settings.fields import normalise
 
 _SHARE, _CONTEXT, _STEP = 0.9, 4096, 8192
 """What engines take where nothing is said: vLLM's own defaults, and a modest context."""
@@ -61,5 +61,8 @@ def _hint(shape: ModelShape, memory: int, ranks: int, context: int) -> str:
     return "" if least else "; no number of such GPUs up to 64 holds it"
 
 
-def _setting(wish: Description, worker: Worker, key: str) -> Any:
-    return worker.settings.get(key, wish.engine.settings.get(key))
+def _setting(wish: Description, worker: Worker, key: str) -> float | None:
+    """A number that is written, in either spelling; `auto` and `32k` are the engine's to read."""
+    written = {normalise(each): value for each, value in (wish.engine.settings | worker.settings).items()}
+    value = written.get(normalise(key))
+    return value if isinstance(value, int | float) and value > 0 else None

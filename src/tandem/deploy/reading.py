@@ -63,6 +63,8 @@ def _faults(value: Any, info: Any, path: str) -> Iterator[str]:
                 yield f"{path} must be a mapping, is {_shown(value)}"
                 return
             for key, item in value.items():
+                if not isinstance(key, str):
+                    yield f'{path}: the key {_shown(key)} must be text; write "{key}"'
                 yield from _faults(item, info.value_type, f"{path}.{key}")
         case inspect.LiteralType():
             if value not in info.values:

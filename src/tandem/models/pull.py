@@ -70,8 +70,8 @@ def prepare(listing: Listing, folder: Path) -> Prepared:
     listing = listing.only(lambda path: path != MANIFEST)  # one that was uploaded along: we write our own
     if not listing.files:
         raise TransferFailed(f"{listing.source} holds no files")
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder")
+    if file := next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None):
+        raise ConfigError(f"{file} is no folder")
     manifest = read_manifest(folder)
     workspace = Workspace(folder)
     for owner in (manifest, workspace.plan()):
