@@ -153,3 +153,9 @@ async def test_a_list_of_many_pages_is_read_to_its_end() -> None:
     app.add_routes([web.get("/api/v1", kinds), web.get("/api/v1/namespaces/n/events", events)])
     async with TestServer(app) as server, Api(Access(server=str(server.make_url("/")))) as api:
         assert await KubeCluster(api).listed("v1", "Event", "n") == items
+
+
+@pytest.mark.parametrize("value", ["-5", "0", "nan"])
+def test_a_wait_takes_some_time(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["deploy", "apply", "-f", FILE, "--timeout", value]) == 2
+    assert f"--timeout {value} must be a number of seconds above 0" in capsys.readouterr().err

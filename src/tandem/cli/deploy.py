@@ -34,6 +34,8 @@ _TEXTS = {
 def run(arguments: Sequence[str], *, program: str) -> int:
     """The command."""
     options = _parser(program).parse_args(arguments)
+    if options.verb == "apply" and not options.timeout > 0:
+        raise ConfigError(f"--timeout {options.timeout:g} must be a number of seconds above 0, or say --no-wait")
     wish = _read(options.file)
     if options.verb in ("render", "diff", "apply"):
         _check_fit(wish, options.file, program)
