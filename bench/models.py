@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.stores import S3Server
+from tests.stores import Gate, S3Server
 
 CONNECTIONS = 8
 PULL_PART = 16 << 20
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--folder", type=Path, default=Path("/dev/shm"), help="of server and pulled files: twice the size"
     )
+    parser.add_argument(
+        "--kills", type=int, default=3, help="of a push and a pull each, for what moves twice; 0 for none"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plain", choices=("push", "pull"), help=argparse.SUPPRESS)
     parser.add_argument("place", nargs="*", help=argparse.SUPPRESS)
@@ -47,7 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.sync()
         tempfile.tempdir = str(options.folder)
         found = [one_round(model) for _ in range(options.rounds)]
-    print(json.dumps(found) if options.json else report(found, options.gigabytes))
+        twice = moved_twice(model, int(options.gigabytes * 1e9), options.kills) if options.kills else {}
+    if options.json:
+        print(json.dumps({"rounds": found, "moved_twice_mb": twice}))
+        return 0
+    print(report(found, options.gigabytes))
+    for way, megabytes in twice.items():
+        print(f"{way}: {megabytes:.1f} MB moved twice for each of {options.kills} kills, HTTP's own bytes included")
     return 0
 
 
@@ -63,6 +73,43 @@ def one_round(model: Path) -> dict[str, dict[str, float]]:
         found["our push"] = timed([*tandem, "push", str(model), "s3://models/ours", "--quiet"])
         found["our pull"] = timed([*tandem, "pull", "s3://models/ours", f"{made}/ours", "--quiet"])
     return found
+
+
+def moved_twice(model: Path, total: int, kills: int) -> dict[str, float]:
+    """Megabytes that a kill at a random moment makes a transfer move once more, by way of a gate that counts them."""
+    tandem = [sys.executable, "-m", "tandem.cli.main", "models"]
+    with tempfile.TemporaryDirectory(prefix="tandem-bench-") as made, serving():
+        port = int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])
+        push = [*tandem, "push", str(model), "s3://models/killed", "--quiet"]
+        pull = [*tandem, "pull", "s3://models/killed", f"{made}/killed", "--quiet"]
+        return {
+            way: (killed(command, port, direction, total, kills) - total) / kills / 1e6
+            for way, command, direction in (("push", push, "up"), ("pull", pull, "down"))
+        }
+
+
+def killed(command: list[str], port: int, direction: str, total: int, kills: int) -> int:
+    """Bytes that have moved until a transfer that is killed so many times is done."""
+    moved = 0
+    for number in range(kills + 1):
+        gate = Gate(port)
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "AWS_ENDPOINT_URL": gate.url},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        moment = total * (number + random.random()) / (kills + 1)
+        while number < kills and moved + gate.passed[direction] < moment and process.poll() is None:
+            time.sleep(0.002)
+        if number < kills:
+            process.kill()
+        if process.wait() != (-9 if number < kills else 0):
+            raise SystemExit(f"{command} ended with {process.returncode}")
+        time.sleep(0.5)  # what it had given away arrives
+        moved += gate.passed[direction]
+        gate.close()
+    return moved
 
 
 @contextlib.contextmanager

@@ -105,12 +105,23 @@ def _identity(name: str, key: str, secret: str, actions: list[str]) -> dict[str,
     return {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
 
 
+SMALL_BYTES = 64 << 10
+"""A send buffer such that what a server has handed over has, but for this, left it."""
+
+
 class Gate:
     """A way to a server that lets so many bytes pass, in one direction, and then none: the moment to kill a client."""
 
-    def __init__(self, port: int, *, up: int | None = None, down: int | None = None) -> None:
+    def __init__(
+        self, port: int, *, up: int | None = None, down: int | None = None, up_bytes_s: float | None = None
+    ) -> None:
         self._port = port
+        self._up_bytes_s = up_bytes_s
+        """How much a narrow line takes of all connections together."""
+        self._free_at = 0.0
         self._left = {"up": up, "down": down}
+        self.passed = {"up": 0, "down": 0}
+        """Bytes so far, HTTP's own among them."""
         self._lock = threading.Lock()
         self._open = True
         self.shut = threading.Event()
@@ -139,6 +150,7 @@ class Gate:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BYTES)
             far = socket.create_connection(("127.0.0.1", self._port))
             self._sockets += [near, far]
             for ends in ((near, far, "up"), (far, near, "down")):
@@ -157,5 +169,10 @@ class Gate:
                             self.shut.set()
                     if self.shut.is_set():
                         return  # the connection stays, and nothing comes
+                    self.passed[way] += len(data)
+                    if way == "up" and self._up_bytes_s is not None:
+                        self._free_at = max(self._free_at, time.monotonic()) + len(data) / self._up_bytes_s
+                if way == "up":
+                    time.sleep(max(0.0, self._free_at - time.monotonic()))
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)

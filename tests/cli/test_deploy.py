@@ -3,14 +3,22 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.deploy.builders import EXAMPLES
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from tests.deploy.builders import EXAMPLES, document
 from tests.deploy.test_diagnosis import NO_GPU, look, node, pod
+from tests.models.folders import model_files, written
 
 from tandem.cli import main
+from tandem.cli.deploy_cluster import KubeCluster
 from tandem.cli.deploy_show import Progress, status_json, status_text
 from tandem.deploy.diagnosis import diagnose
+from tandem.operator.access import Access
+from tandem.operator.api import Api
 
 FILE = str(EXAMPLES / "service.yaml")
 READY = pod("qwen-decoder-1", phase="Running", conditions=[{"type": "Ready", "status": "True"}])
@@ -71,3 +79,83 @@ def test_a_sum_that_cannot_come_out_is_told_before_the_cluster_is_asked(
     (tmp_path / "service.yaml").write_text(Path(FILE).read_text().replace("80Gi", "32Gi"))
     assert main.main(["deploy", "apply", "-f", str(tmp_path / "service.yaml")]) == 2
     assert "do not fit 2 GPUs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"engine__settings": {"max-modle-len": 5}}, "unknown key 'max-modle-len'; did you mean 'max-model-len'?"),
+        (
+            {"roles__decoder__settings": {"gpu-memory-utilisation": 0.9}},
+            "VllmWorker: unknown key 'gpu-memory-utilisation'; did you mean 'gpu-memory-utilization'?",
+        ),
+        (
+            {"roles__prefill__settings": {"max-num-batched-tokenz": 9}},
+            "PrefillWorker: unknown key 'max-num-batched-tokenz'; did you mean 'max-num-batched-tokens'?",
+        ),
+        ({"engine__prefill_timeout_s": -1}, "VllmWorker: prefill-timeout-s must be positive"),
+        ({"router__settings": {"overlap-wieght": 2}}, "Router: unknown key 'overlap-wieght'; did you mean"),
+        ({"front__settings": {"max-header-byte": 3}}, "Frontend: unknown key 'max-header-byte'; did you mean"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_as_serve_does(
+    changes: dict[str, Any], fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(document(**changes)))
+    assert main.main(["deploy", "render", "-f", str(tmp_path / "service.yaml")]) == 2
+    told = capsys.readouterr()
+    assert fault in told.err
+    assert not told.out
+
+
+def test_an_engine_or_a_router_that_is_not_known_here_may_be_in_the_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(document(engine__kind="vlm")))
+    assert main.main(["deploy", "render", "-f", str(tmp_path / "service.yaml")]) == 0
+    assert "engine 'vlm' is not known; did you mean 'vllm'?" in capsys.readouterr().err
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(document(router__mode="kw")))
+    assert main.main(["deploy", "render", "-f", str(tmp_path / "service.yaml")]) == 0
+    assert "router 'kw' is not there; choose from kv, least-loaded" in capsys.readouterr().err
+
+
+def test_an_architecture_that_no_engine_takes_is_told_before_a_pod_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {name: body.replace(b"Qwen3ForCausalLM", b"FooForCausalLM") for name, body in model_files(0.1).items()}
+    written(files, tmp_path / "model")
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(document(model__folder="model")))
+    assert main.main(["deploy", "render", "-f", str(tmp_path / "service.yaml")]) == 0
+    assert "no engine here takes the architecture FooForCausalLM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", [".", "deeper"])
+def test_files_are_not_written_over_a_file(below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "manifests.yaml"
+    file.write_text("mine")
+    assert main.main(["deploy", "render", "-f", FILE, "-o", str(file / below)]) == 2
+    assert "is a file, or lies below one: name a folder" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+async def test_a_list_of_many_pages_is_read_to_its_end() -> None:
+    items = [{"metadata": {"name": f"e{n}"}} for n in range(1200)]
+
+    async def kinds(_: web.Request) -> web.Response:
+        return web.json_response({"resources": [{"kind": "Event", "name": "events", "namespaced": True}]})
+
+    async def events(request: web.Request) -> web.Response:
+        begin, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
+        more = {"continue": str(begin + limit)} if begin + limit < len(items) else {}
+        return web.json_response({"metadata": more, "items": items[begin : begin + limit]})
+
+    app = web.Application()
+    app.add_routes([web.get("/api/v1", kinds), web.get("/api/v1/namespaces/n/events", events)])
+    async with TestServer(app) as server, Api(Access(server=str(server.make_url("/")))) as api:
+        assert await KubeCluster(api).listed("v1", "Event", "n") == items
+
+
+@pytest.mark.parametrize("value", ["-5", "0", "nan"])
+def test_a_wait_takes_some_time(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["deploy", "apply", "-f", FILE, "--timeout", value]) == 2
+    assert f"--timeout {value} must be a number of seconds above 0" in capsys.readouterr().err

@@ -26,7 +26,7 @@ class MemoryCluster:
         self.hidden: set[str] = set()
         """Kinds that may not be read."""
         self.writes: list[str] = []
-        self._kinds = {pair: spaced for pair, spaced in KINDS.items() if pair[1] not in without}
+        self._kinds = {pair: spaced for pair, spaced in KINDS.items() if not {*pair} & {*without}}
         self._count = 0
         for name in ("default", *namespaces):
             self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, manager="kubectl")

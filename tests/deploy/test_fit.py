@@ -45,3 +45,11 @@ def test_a_model_that_lies_here_is_reckoned_with_its_kv_cache() -> None:
     [fault] = fit_faults(wish, a_shape(QWEN3_32B))
     assert fault.startswith("roles.decoder: 1 × 40960 tokens need 10.7 GB of KV cache on each GPU")
     assert list(fit_faults(described(roles__decoder=workers | {"gpus": 2}), a_shape(QWEN3_32B))) == []
+
+
+def test_settings_count_in_either_spelling() -> None:
+    assert faults("80Gi") == []
+    short = "".join(faults("80Gi", settings={"gpu_memory_utilization": 0.3}))
+    assert "do not fit 2 GPUs" in short
+    assert "tensor-parallel: 4 would hold it" in short, "at the share that was written: 2 would at the usual one"
+    assert faults("80Gi", settings={"max-model-len": "32k"}) == [], "the engine's to read"

@@ -45,7 +45,13 @@ def faults(**changes: Any) -> list[str]:
         ({"roles__decoder__cpu": -1}, "roles.decoder.cpu is -1; write a number such as 12, or 500m"),
         ({"roles__decoder__cpu": "12 cores"}, "roles.decoder.cpu is '12 cores'; write a number such as 12, or 500m"),
         ({"roles__processor": {"cpu": 0}}, "roles.processor.cpu is 0; write a number such as 12, or 500m"),
-        ({"roles__decoder__env": {"A": 1}}, "roles.decoder.env.A must be text, is 1"),
+        ({"roles__decoder__env": {"A": 1}}, "roles.decoder.env.A must be text, or {secret: …, key: …}, is 1"),
+        ({"engine__settings": {5: "x"}}, 'engine.settings: the key 5 must be text; write "5"'),
+        ({"roles__decoder__env": {"A": {"secret": "s"}}}, "roles.decoder.env.A.key is missing"),
+        (
+            {"roles__decoder__env": {"A": {"secert": "s"}}},
+            "roles.decoder.env.A.secert is not known; did you mean secret",
+        ),
     ],
 )
 def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: str) -> None:
@@ -90,6 +96,15 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
         ({"front": {"settings": {"port": 9000}}}, "front.settings.port is not for a description"),
         ({"engine": {"kind": "simulated", "loader": "fastsafetensors"}}, "engine.loader is for vLLM"),
         (
+            {"engine": {"settings": {"max_model_len": "lots"}}},
+            "engine.settings.max_model_len is 'lots'; write a number",
+        ),
+        ({"engine": {"settings": {"max-model-len": 0}}}, "engine.settings.max-model-len is 0; write a number"),
+        (
+            {"roles__decoder": {"settings": {"gpu-memory-utilization": 7}}},
+            "roles.decoder.settings.gpu-memory-utilization is 7; write a share",
+        ),
+        (
             {"model__storage": {"kind": "storage-class", "size": "9Gi"}, "model__cache": {}},
             "model.cache needs a model that is stored already",
         ),
@@ -115,6 +130,32 @@ def test_a_file_that_is_no_description_says_so() -> None:
     ):
         with pytest.raises(ConfigError, match=re.escape(words)):
             read_description(text, "service.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [", "service.yaml is not YAML: line 2, column 1: did not find expected node content"),
+        ("a: b: c", "service.yaml is not YAML: line 1, column 5: mapping values are not allowed in this context"),
+        ("a: !!python/object:os.system x", "service.yaml is not YAML: line 1, column 4: could not determine a"),
+        ("a: \x00", "service.yaml is not YAML: unacceptable character #x0000: control characters are not allowed"),
+        ("a: 2026-13-01", "service.yaml is not YAML: month must be in 1..12"),
+    ],
+)
+def test_what_is_no_yaml_is_one_sentence_with_its_place(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        read_description(text, "service.yaml")
+    assert str(told.value).startswith(sentence)
+    assert "\n" not in str(told.value)
+
+
+def test_a_secret_in_the_environment_is_noticed_and_one_from_a_secret_is_not() -> None:
+    found = notices(described(roles__decoder={"env": {"HF_TOKEN": "x", "TOKENIZERS_PARALLELISM": "false"}}))
+    assert found == [
+        "roles.decoder.env.HF_TOKEN looks like a secret, and everybody who may see pods would read it: "
+        "write HF_TOKEN: {secret: NAME, key: KEY}"
+    ]
+    assert notices(described(roles__decoder={"env": {"HF_TOKEN": {"secret": "hub", "key": "token"}}})) == []
 
 
 def test_gpus_that_idle_are_noticed() -> None:

@@ -14,10 +14,10 @@ from tests.deploy.builders import EXAMPLES, ROOT, described, example, objects, p
 from tests.deploy.variants import variants
 
 from tandem.cli import main
+from tandem.core.model_folder import MANIFEST, PULLING
 from tandem.deploy.objects import Object
 from tandem.deploy.render import render
 from tandem.deploy.text import whole_text
-from tandem.models.names import MANIFEST
 
 VARIANTS = variants()
 
@@ -87,6 +87,26 @@ def test_waiting_for_the_model_ends_with_its_manifest(tmp_path: Path) -> None:
         subprocess.run(first["command"], env=env, timeout=0.3)
     (tmp_path / MANIFEST).write_text("{}")
     assert subprocess.run(first["command"], env=env, timeout=5).returncode == 0
+
+
+def test_workers_do_not_begin_while_a_second_pull_is_at_work(tmp_path: Path) -> None:
+    [first] = pod_of(objects(VARIANTS["pulled"]), "decoder")["initContainers"]
+    env = {item["name"]: item["value"] for item in first["env"]}
+    env |= {"MODEL_PATH": str(tmp_path), "PATH": os.environ["PATH"]}
+    (tmp_path / MANIFEST).write_text("{}")
+    (tmp_path / PULLING).mkdir()
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(first["command"], env=env, timeout=0.3)
+
+
+def test_a_variable_from_a_secret_is_named_never_rendered() -> None:
+    env = {"HF_TOKEN": {"secret": "hub", "key": "token"}, "PLAIN": "x"}
+    wish = described(roles__decoder={"env": env})
+    found = {item["name"]: item for item in pod_of(objects(wish), "decoder")["containers"][0]["env"]}
+    assert found["HF_TOKEN"]["valueFrom"] == {"secretKeyRef": {"name": "hub", "key": "token"}}
+    assert found["PLAIN"]["value"] == "x"
+    [needed] = [each for step in render(wish, minor=37) for each in step.secrets if each.name == "hub"]
+    assert needed.keys == ("token",), "apply says when it is missing"
 
 
 def test_etcd_has_three_members_with_volumes_and_every_client_knows_all_of_them() -> None:

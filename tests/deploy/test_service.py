@@ -101,6 +101,26 @@ async def test_a_server_that_changes_its_mind_is_told_with_what_had_been_written
         await carry_out(cluster, plan, prune=False, say=lambda line: None)
 
 
+async def test_a_budget_of_an_older_api_goes_too() -> None:
+    cluster = MemoryCluster(without=["policy/v1"])
+    steps = render(described(), minor=20)
+    plan = await survey(cluster, described(), steps, environ={}, random_hex=lambda count: "ab" * count)
+    await carry_out(cluster, plan, prune=False, say=lambda line: None)
+    alone = described(roles__prefill=None)
+    plan = await survey(cluster, alone, render(alone, minor=20), environ={}, random_hex=lambda count: "ab" * count)
+    left = [(item["apiVersion"], item["metadata"]["name"]) for item in plan.leftovers]
+    assert ("policy/v1beta1", "qwen-prefill") in left
+
+
+async def test_what_a_server_shows_in_two_versions_is_left_over_once() -> None:
+    cluster = MemoryCluster()
+    await applied(cluster, described())
+    plan = await planned(cluster, described(roles__prefill=None))
+    names = [f"{item['kind']} {item['metadata']['name']}" for item in plan.leftovers]
+    assert "PodDisruptionBudget qwen-prefill" in names
+    assert len(names) == len(set(names))
+
+
 async def test_what_is_described_no_longer_goes_when_asked() -> None:
     cluster = MemoryCluster()
     await applied(cluster, described(metrics={}))

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from tests.stores import SMALL_BYTES
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Trouble = Callable[["Handler"], bool]
@@ -25,9 +28,6 @@ class Hub:
         self.sent_bytes = 0
         self.asked_bytes = 0
         """By ranges."""
-        self.limit: int | None = None
-        """Bytes after which it sends none, and sets `held`."""
-        self.held = threading.Event()
         self.token = ""
         """What it asks for, if anything."""
         self.seen_tokens: list[tuple[str, str]] = []
@@ -65,6 +65,10 @@ class Handler(BaseHTTPRequestHandler):
 
     hub: Hub
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BYTES)  # `sent_bytes` have left us
+        super().setup()
 
     def do_GET(self) -> None:
         self.hub.requests.append(self.path)
@@ -126,9 +130,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         rest = memoryview(part)[:stop_after]
         while rest:
-            if self.hub.limit is not None and self.hub.sent_bytes >= self.hub.limit:
-                self.hub.held.set()
-                return self.hang(0.0)
             self.hub.count(self.wfile.write(rest[: 1 << 16]))
             rest = rest[1 << 16 :]
         if stop_after is not None:

@@ -9,9 +9,9 @@ import pytest
 from tests.models.folders import holds, model_files, tandem_models
 from tests.models.hubs import COMMIT, Handler, Hub, Trouble
 
+from tandem.core.model_folder import MANIFEST
 from tandem.models import crew, workspace
 from tandem.models.manifest import read_manifest
-from tandem.models.names import MANIFEST
 
 FILES = model_files(3.0)
 SHARD = "model-00001-of-00002.safetensors"

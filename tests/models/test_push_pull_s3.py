@@ -1,10 +1,12 @@
 """Buckets: a real S3-compatible server, the real client, and kills at any moment."""
 
 import contextlib
+import errno
 import json
 import os
 import resource
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -14,8 +16,9 @@ import pytest
 from tests.models.folders import holds, model_files, started, tandem_models, written
 from tests.stores import READ_ONLY, SECRET, Gate, S3Server
 
+from tandem.core.model_folder import MANIFEST, PULLING, PUSHING
 from tandem.models.manifest import read_manifest
-from tandem.models.names import MANIFEST, PUSHING
+from tandem.models.workspace import PartFile
 
 
 @pytest.fixture
@@ -214,6 +217,49 @@ def test_a_disk_that_fills_ends_in_one_sentence_and_loses_nothing(
     assert holds(tmp_path / "back", files)
 
 
+def test_no_thread_reads_on_after_a_pull_has_ended_in_an_error(
+    s3: S3Server, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tandem_models("push", written(model_files(40.0, shards=1), tmp_path / "m"), target) == 0
+    written_parts: set[int] = set()
+    write = PartFile.write
+
+    def full_after_a_while(self: PartFile, part: int, data: bytes) -> None:
+        written_parts.add(part)
+        if len(written_parts) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, part, data)
+
+    monkeypatch.setattr(PartFile, "write", full_after_a_while)
+    before = set(threading.enumerate())
+    assert tandem_models("pull", target, tmp_path / "back") == 1
+    assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize("below", [".", "deeper/still"])
+def test_a_file_where_a_folder_should_be_is_one_sentence(
+    below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, file = written(model_files(0.1), tmp_path / "m"), tmp_path / "file"
+    file.write_text("mine")
+    assert tandem_models("pull", model, file / below) == 2
+    assert capsys.readouterr().err == f"tandem models: {file} is no folder\n"
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["lock", "plan.json"])
+def test_a_link_in_the_workspace_is_refused_and_what_it_leads_to_is_left_alone(
+    s3: S3Server, target: str, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tandem_models("push", written(model_files(0.1), tmp_path / "m"), target) == 0
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "back" / PULLING).mkdir(parents=True)
+    (tmp_path / "back" / PULLING / name).symlink_to(tmp_path / "mine")
+    assert tandem_models("pull", target, tmp_path / "back") == 1
+    assert "is a link, which no pull makes" in capsys.readouterr().err
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_too_little_space_is_said_before_a_byte(
     s3: S3Server, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,9 +353,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         counts.append(len(body))
         return put(self, path, body)
 
-    def counting_part(self: Bucket, path: str, upload: str, number: int, body: bytes) -> str:
+    def counting_part(self: Bucket, path: str, upload: str, number: int, body: bytes, sent: Callable[[], None]) -> str:
         counts.append(len(body))
-        return part(self, path, upload, number, body)
+        return part(self, path, upload, number, body, sent)
 
     monkeypatch.setattr(Bucket, "put", counting_put)
     monkeypatch.setattr(Bucket, "put_part", counting_part)

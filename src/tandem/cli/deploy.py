@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tandem.deploy.check import notices
+from tandem.deploy.configuration import configuration
 from tandem.deploy.description import Description
 from tandem.deploy.fit import fit_faults, told_shape
 from tandem.deploy.guide import render_like_the_guide
@@ -15,6 +16,7 @@ from tandem.deploy.reading import read_description
 from tandem.deploy.render import render
 from tandem.deploy.text import as_yaml, files, whole_text
 from tandem.errors import ConfigError, ModelBroken
+from tandem.settings.document import load_deployment
 
 ADAPTER_FILE = "metrics-adapter-values.yaml"
 EXIT = """\
@@ -32,10 +34,12 @@ _TEXTS = {
 def run(arguments: Sequence[str], *, program: str) -> int:
     """The command."""
     options = _parser(program).parse_args(arguments)
+    if options.verb == "apply" and not options.timeout > 0:
+        raise ConfigError(f"--timeout {options.timeout:g} must be a number of seconds above 0, or say --no-wait")
     wish = _read(options.file)
     if options.verb in ("render", "diff", "apply"):
-        _check_fit(wish, options.file)
-        for notice in notices(wish):
+        _check_fit(wish, options.file, program)
+        for notice in [*_check_configuration(wish, options.file), *notices(wish)]:
             print(f"{program}: {notice}", file=sys.stderr)
     if options.verb == "render":
         return _render(wish, options, program)
@@ -59,15 +63,44 @@ def _read(name: str) -> Description:
     return read_description(text, "standard input" if name == "-" else name)
 
 
-def _check_fit(wish: Description, origin: str) -> None:
+def _check_configuration(wish: Description, origin: str) -> list[str]:
+    """Read the rendered configuration as the services will: a key that is misspelt is found here, not in a pod.
+
+    Returns what had better be known. Raises `ConfigError` with every fault.
+    """
+    from tandem.graph.configure import configure
+    from tandem.graph.declare import info_of
+    from tandem.graph.engine_keys import unknown_engine
+    from tandem.graph.loading import Graph
+    from tandem.graph.services import BUILT_IN
+    from tandem.router.registry import BY_CACHE, rule_named
+
+    deployment = load_deployment(as_yaml(configuration(wish)), origin=f"{origin}: settings")
+    fault = unknown_engine(wish.engine.kind)
+    ours = {info_of(cls).name: cls for cls in BUILT_IN}
+    services = {} if fault else {name: cls for name, cls in ours.items() if name in deployment.sections}
+    configure(deployment, Graph(entry="", services=services, edges={}), {}, known=BUILT_IN)
+    absent = [fault] if fault else []
+    if wish.router.mode != BY_CACHE:
+        try:
+            rule_named(wish.router.mode)
+        except ConfigError as error:
+            absent.append(str(error))
+    return [f"{each}; that is so on this machine, and the image may have it" for each in absent]
+
+
+def _check_fit(wish: Description, origin: str, program: str) -> None:
     shape = told_shape(wish)
     if wish.model.folder is not None:
+        from tandem.models.architectures import why_no_engine
         from tandem.models.folder import read_model
 
         try:
             shape = read_model(Path(origin).parent / Path(wish.model.folder).expanduser())
         except ModelBroken as error:
             raise ConfigError(f"{origin}: model.folder: {error}") from error
+        if wish.engine.kind == "vllm" and (trouble := why_no_engine(shape.architecture)):
+            print(f"{program}: {trouble}", file=sys.stderr)
     if shape is not None and (faults := list(fit_faults(wish, shape))):
         raise ConfigError("\n".join(f"{origin}: {fault}" for fault in faults))
 
@@ -81,6 +114,8 @@ def _render(wish: Description, options: argparse.Namespace, program: str) -> int
         print(whole_text(steps), end="")
         return 0
     folder = Path(options.output)
+    if not folder.is_dir() and next(path for path in (folder, *folder.parents) if path.exists()).is_file():
+        raise ConfigError(f"-o {folder} is a file, or lies below one: name a folder for one file per step")
     texts = dict(files(steps))
     if wish.metrics and not options.like_the_guide:
         texts[f"helm/{ADAPTER_FILE}"] = as_yaml(adapter_values(wish))

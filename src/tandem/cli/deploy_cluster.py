@@ -8,8 +8,8 @@ from tandem.deploy.ports import Forbidden, Refused
 from tandem.errors import Unavailable
 from tandem.operator.api import APPLY, Api, ApiError
 
-_MOST = "1000"
-"""Objects of one list; a service has a few dozen."""
+_PAGE = "500"
+"""Objects that one answer may hold; the server says where to go on."""
 
 
 class KubeCluster:
@@ -57,10 +57,14 @@ class KubeCluster:
     async def listed(self, api: str, kind: str, namespace: str | None, selector: str = "") -> Sequence[Object]:
         if not await self.serves(api, kind):
             return []
-        params = {"limit": _MOST} | ({"labelSelector": selector} if selector else {})
-        found = await self._request("GET", await self._collection(api, kind, namespace), params=params)
-        items: list[Object] = found["items"]
-        return items
+        params = {"limit": _PAGE} | ({"labelSelector": selector} if selector else {})
+        path, items = await self._collection(api, kind, namespace), list[Object]()
+        while True:
+            found = await self._request("GET", path, params=params)
+            items += found["items"]
+            if not (token := found["metadata"].get("continue")):
+                return items
+            params = {**params, "continue": token}
 
     async def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str:
         params = {"container": container, "tailLines": "60", "previous": str(previous).lower()}

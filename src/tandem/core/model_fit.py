@@ -5,6 +5,7 @@ engine needs room for a step of a prefill and for its runtime: `reserve_bytes` e
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from tandem.core.model_shape import ModelShape
 
@@ -84,14 +85,9 @@ def reserve_bytes(shape: ModelShape, tensor_parallel: int, *, step_tokens: int =
     return RUNTIME_BYTES + step_tokens * per_token + logits
 
 
-def smallest_tensor_parallel(shape: ModelShape, *, gpu_bytes: int, context_tokens: int, concurrency: int = 1) -> int:
-    """The fewest GPUs of this size, a power of two up to 64, that hold it; 0 if none do."""
-    for ranks in (1, 2, 4, 8, 16, 32, 64):
-        if fit(
-            shape, gpu_bytes=gpu_bytes, tensor_parallel=ranks, context_tokens=context_tokens, concurrency=concurrency
-        ).fits:
-            return ranks
-    return 0
+def smallest_tensor_parallel(shape: ModelShape, **case: Any) -> int:
+    """The fewest GPUs, a power of two up to 64, that hold it; 0 if none do. `case` is what `fit` takes besides."""
+    return next((ranks for ranks in (1, 2, 4, 8, 16, 32, 64) if fit(shape, tensor_parallel=ranks, **case).fits), 0)
 
 
 def _impossible(shape: ModelShape, ranks: int, context: int) -> str:

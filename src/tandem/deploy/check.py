@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tandem.deploy.description import Description, Role, StorageClass, Worker
 from tandem.settings.fields import normalise
 
 _RESERVED = {"model", "served_model_name", "tensor_parallel_size", "ServiceArgs", "common_configs", "engine"}
 """Normalised: a service takes either spelling."""
+_SECRET = re.compile(r"(^|_)(TOKEN|(API)?KEY|PASSWORD|SECRET|CREDENTIALS?)(_|$)", re.IGNORECASE)
 _CPU = r"(?=.*[1-9])([0-9]+(\.[0-9]+)?|[0-9]+m)"
 _LONGEST = 40
 """A StatefulSet's pods carry its name and 11 characters more as a label of 63; `-processor` takes 10."""
@@ -48,6 +50,9 @@ def rule_faults(wish: Description) -> Iterator[str]:
         yield f"front.settings.{key} is not for a description: the Service goes to port 8000 of every pod"
     for key in _named({"api_key", "api_keys"}, wish.front.settings):
         yield f"front.settings.{key} would be readable by everybody in a ConfigMap: put keys into front.keys-secret"
+    yield from _numbers("engine.settings", wish.engine.settings)
+    for name, worker in wish.workers().items():
+        yield from _numbers(f"roles.{name}.settings", worker.settings)
     if wish.model.cache and wish.model.storage.__struct_config__.tag == "storage-class":
         yield "model.cache needs a model that is stored already; storage kind storage-class makes an empty volume"
     if wish.engine.loader != "default":
@@ -60,6 +65,13 @@ def rule_faults(wish: Description) -> Iterator[str]:
 def notices(wish: Description) -> list[str]:
     """What may be meant, and had better be known."""
     found = []
+    for name, role in wish.every_role().items():
+        for key in role.env:
+            if _SECRET.search(key) and isinstance(role.env[key], str):
+                found.append(
+                    f"roles.{name}.env.{key} looks like a secret, and everybody who may see pods would read it: "
+                    f"write {key}: {{secret: NAME, key: KEY}}"
+                )
     for name, worker in wish.workers().items():
         used = worker.workers * tensor_parallel(worker)
         if used < worker.gpus:
@@ -85,6 +97,18 @@ def tensor_parallel(worker: Worker) -> int:
 def _named(names: set[str], settings: Mapping[str, object]) -> list[str]:
     """Keys that mean one of these, as they are written."""
     return [key for key in settings if normalise(key) in names]
+
+
+def _numbers(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Values that sums are made of, and that an engine would refuse only after it has been placed."""
+    for key, value in settings.items():
+        match normalise(key):
+            case "gpu_memory_utilization":
+                if not isinstance(value, int | float) or not 0 < value <= 1:
+                    yield f"{path}.{key} is {value!r}; write a share of the GPU's memory, above 0 and at most 1"
+            case "max_model_len" | "max_num_batched_tokens":
+                if not re.fullmatch(r"-1|auto|(?=.*[1-9])[0-9.]+[kKmMgG]?", str(value)):
+                    yield f"{path}.{key} is {value!r}; write a number of tokens"
 
 
 def _worker(path: str, worker: Worker) -> Iterator[str]:

@@ -136,6 +136,13 @@ class Scaling(Section, frozen=True, kw_only=True):
     """GPU utilisation in percent, by DCGM."""
 
 
+class FromSecret(Section, frozen=True, kw_only=True):
+    """A value that stands in a Secret: it is never rendered, and pods get it from there."""
+
+    secret: Name
+    key: Text
+
+
 class Role(Section, frozen=True, kw_only=True):
     """Pods of one kind."""
 
@@ -144,7 +151,7 @@ class Role(Section, frozen=True, kw_only=True):
     memory: Size = "16Gi"
     node_selector: dict[str, str] = {}
     tolerations: list[dict[str, Any]] = []
-    env: dict[str, str] = {}
+    env: dict[str, str | FromSecret] = {}
     scaling: Scaling | None = None
 
 

@@ -1,6 +1,6 @@
 """Does the model fit the GPUs that a description gives it? Asked before a pod is made; `core.model_fit` answers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tandem.core.model_fit import fit, smallest_tensor_parallel
@@ -8,6 +8,7 @@ from tandem.core.model_shape import ModelShape, Weights
 from tandem.deploy.check import tensor_parallel
 from tandem.deploy.description import Description, Worker
 from tandem.deploy.quantities import size_bytes
+from tandem.settings.fields import normalise
 
 _SHARE, _CONTEXT, _STEP = 0.9, 4096, 8192
 """What engines take where nothing is said: vLLM's own defaults, and a modest context."""
@@ -42,24 +43,27 @@ def fit_faults(wish: Description, shape: ModelShape) -> Iterator[str]:
             continue
         memory, ranks = size_bytes(worker.gpu_memory), tensor_parallel(worker)
         context = int(_setting(wish, worker, "max-model-len") or min(_CONTEXT, shape.max_context_tokens or _CONTEXT))
-        found = fit(
-            shape,
-            gpu_bytes=memory,
-            tensor_parallel=ranks,
-            context_tokens=context,
-            memory_share=float(_setting(wish, worker, "gpu-memory-utilization") or _SHARE),
-            step_tokens=int(_setting(wish, worker, "max-num-batched-tokens") or _STEP),
-        )
+        case: dict[str, Any] = {
+            "gpu_bytes": memory,
+            "context_tokens": context,
+            "memory_share": float(_setting(wish, worker, "gpu-memory-utilization") or _SHARE),
+            "step_tokens": int(_setting(wish, worker, "max-num-batched-tokens") or _STEP),
+        }
+        found = fit(shape, tensor_parallel=ranks, **case)
         if not found.fits:
-            yield f"roles.{name}: {found.why}{_hint(shape, memory, ranks, context)}"
+            yield f"roles.{name}: {found.why}{_hint(shape, ranks, case)}"
 
 
-def _hint(shape: ModelShape, memory: int, ranks: int, context: int) -> str:
-    least = smallest_tensor_parallel(shape, gpu_bytes=memory, context_tokens=context)
+def _hint(shape: ModelShape, ranks: int, case: Mapping[str, Any]) -> str:
+    least = smallest_tensor_parallel(shape, **case)
     if least > ranks:
         return f"; tensor-parallel: {least} would hold it, with gpus: {least}"
-    return "" if least else "; no number of such GPUs up to 64 holds it"
+    too_long = shape.max_context_tokens and case["context_tokens"] > shape.max_context_tokens
+    return "" if least or too_long else "; no number of such GPUs up to 64 holds it"
 
 
-def _setting(wish: Description, worker: Worker, key: str) -> Any:
-    return worker.settings.get(key, wish.engine.settings.get(key))
+def _setting(wish: Description, worker: Worker, key: str) -> float | None:
+    """A number that is written, in either spelling; `auto` and `32k` are the engine's to read."""
+    written = {normalise(each): value for each, value in (wish.engine.settings | worker.settings).items()}
+    value = written.get(normalise(key))
+    return value if isinstance(value, int | float) and value > 0 else None

@@ -1,7 +1,7 @@
 """The RoleBasedGroup: processor, prefill and decode workers, each with its own count, resources and probes."""
 
 from tandem.deploy.configuration import FILE, MOUNTED_AT, config_hash, config_name
-from tandem.deploy.description import Description, Role, Worker
+from tandem.deploy.description import Description, FromSecret, Role, Worker
 from tandem.deploy.etcd import etcd_endpoints
 from tandem.deploy.fluid import pod_annotations
 from tandem.deploy.nats import nats_secret, nats_url
@@ -127,7 +127,13 @@ def _env(wish: Description, role: Role) -> list[Object]:
             if secret:
                 source = {"secretKeyRef": {"name": secret, "key": key}}
                 found.append({"name": f"{prefix}_AUTH_{suffix}", "valueFrom": source})
-    return found + [{"name": key, "value": value} for key, value in role.env.items()]
+    return found + [_variable(key, value) for key, value in role.env.items()]
+
+
+def _variable(name: str, value: str | FromSecret) -> Object:
+    if isinstance(value, str):
+        return {"name": name, "value": value}
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": value.secret, "key": value.key}}}
 
 
 def _resources(role: Role) -> Object:

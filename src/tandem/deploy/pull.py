@@ -3,13 +3,13 @@
 import hashlib
 import json
 
+from tandem.core.model_folder import MANIFEST, PULLING
 from tandem.deploy.description import Description, StorageClass
 from tandem.deploy.objects import NeededSecret, Object, confined_container, confined_pod, labels, made
 from tandem.deploy.storage import stored_claim
 
-MANIFEST = ".tandem-model.json"
-"""The file that `tandem models pull` writes last, when the model is whole."""
-_WAIT = 'until [ -e "$MODEL_PATH/$MANIFEST" ]; do sleep 5; done'
+_WAIT = 'until [ -e "$MODEL_PATH/$MANIFEST" ] && [ ! -e "$MODEL_PATH/$PULLING" ]; do sleep 5; done'
+"""A second pull works beside the manifest of the first: half of each is no model."""
 
 
 def pulled_source(wish: Description) -> str | None:
@@ -77,7 +77,11 @@ def wait_for_model(wish: Description) -> Object:
         "name": "model-there",
         "image": wish.image,
         "command": ["sh", "-c", _WAIT],
-        "env": [{"name": "MODEL_PATH", "value": wish.model_path}, {"name": "MANIFEST", "value": MANIFEST}],
+        "env": [
+            {"name": "MODEL_PATH", "value": wish.model_path},
+            {"name": "MANIFEST", "value": MANIFEST},
+            {"name": "PULLING", "value": PULLING},
+        ],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
         "securityContext": confined_container(),
         "volumeMounts": [{"name": "model", "mountPath": wish.model_path, "readOnly": True}],

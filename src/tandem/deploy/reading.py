@@ -63,6 +63,8 @@ def _faults(value: Any, info: Any, path: str) -> Iterator[str]:
                 yield f"{path} must be a mapping, is {_shown(value)}"
                 return
             for key, item in value.items():
+                if not isinstance(key, str):
+                    yield f'{path}: the key {_shown(key)} must be text; write "{key}"'
                 yield from _faults(item, info.value_type, f"{path}.{key}")
         case inspect.LiteralType():
             if value not in info.values:
@@ -109,8 +111,14 @@ def _union(value: Any, info: inspect.UnionType, path: str) -> Iterator[str]:
         else:
             yield f"{path}.kind must be one of {', '.join(map(str, by_tag))}, is {_shown(tag)}"
         return
+    if structs and isinstance(value, dict):
+        yield from _struct(value, structs[0], path)
+        return
     faults = [list(_faults(value, kind, path)) for kind in kinds]
-    if all(faults):
+    if structs and all(faults):
+        keys = ", ".join(f"{field.encode_name}: …" for field in structs[0].fields)
+        yield f"{path} must be text, or {{{keys}}}, is {_shown(value)}"
+    elif all(faults):
         yield faults[0][0] if len(kinds) == 1 else f"{path} must be text or a number, is {_shown(value)}"
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tandem.deploy.autoscaling import scalers
 from tandem.deploy.configuration import config_map
-from tandem.deploy.description import Description
+from tandem.deploy.description import Description, FromSecret
 from tandem.deploy.etcd import etcd_objects
 from tandem.deploy.fluid import fluid_objects
 from tandem.deploy.front import front_service, routes
@@ -68,5 +68,12 @@ def _named_secrets(wish: Description) -> list[NeededSecret]:
         found.append(NeededSecret(name=name, keys=("keys.yaml",), why="the keys of clients, see `tandem keys`"))
     if (name := wish.planes.etcd.secret) is not None:
         found.append(NeededSecret(name=name, keys=("username", "password"), why="user and password of etcd"))
+    named: dict[str, set[str]] = {}
+    for role in wish.every_role().values():
+        for value in role.env.values():
+            if isinstance(value, FromSecret):
+                named.setdefault(value.secret, set()).add(value.key)
+    why = "for the environment of pods"
+    found += [NeededSecret(name=name, keys=tuple(sorted(keys)), why=why) for name, keys in sorted(named.items())]
     found += [NeededSecret(name=name, keys=(), why="for pulling images") for name in wish.image_pull_secrets]
     return found

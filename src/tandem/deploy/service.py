@@ -36,6 +36,7 @@ PRUNED = (
     ("networking.k8s.io/v1", "NetworkPolicy"),
     ("networking.k8s.io/v1", "Ingress"),
     ("policy/v1", "PodDisruptionBudget"),
+    ("policy/v1beta1", "PodDisruptionBudget"),
     ("autoscaling/v1", "HorizontalPodAutoscaler"),
     ("monitoring.coreos.com/v1", "PodMonitor"),
     ("keda.sh/v1alpha1", "ScaledObject"),
@@ -45,7 +46,7 @@ PRUNED = (
     ("data.fluid.io/v1alpha1", "AlluxioRuntime"),
     ("data.fluid.io/v1alpha1", "Dataset"),
 )
-"""Kinds that may be left over from an earlier description."""
+"""Kinds that may be left over from an earlier description, in each version that has been rendered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,7 @@ async def _leftovers(cluster: Cluster, wish: Description, objects: Sequence[Obje
             key = (kind, item["metadata"]["name"])
             if key not in described and managed(item) and not item["metadata"].get("ownerReferences"):
                 found.append({"apiVersion": api, "kind": kind, **item})
+                described.add(key)  # a server may show it in two versions
     return found
 
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tandem.core.model_folder import MANIFEST
 from tandem.errors import ConfigError, TransferFailed
 from tandem.models.manifest import read_manifest, refuse_half
-from tandem.models.names import MANIFEST
 from tandem.models.ports import Listing, RemoteFile
 
 PIECE_BYTES = 1 << 20

@@ -15,6 +15,7 @@ import httpx
 
 from tandem.errors import TransferFailed
 from tandem.models.ports import Later
+from tandem.models.receiving import bound_unread
 
 PIECE_BYTES = 256 << 10
 _MOST_REDIRECTS = 8
@@ -33,6 +34,7 @@ class HttpRanges:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             follow_redirects=False,
         )
+        self._connections = connections
         self._lock = threading.Lock()
         self._lead: dict[str, str] = {}
 
@@ -58,6 +60,7 @@ class HttpRanges:
             headers["accept-encoding"] = "identity"
             answer = self._client.send(self._client.build_request("GET", target, headers=headers), stream=True)
             if answer.status_code in (200, 206):
+                bound_unread(answer.extensions["network_stream"].get_extra_info("socket"), self._connections)
                 with self._lock:
                     self._lead[url] = target
                 return answer

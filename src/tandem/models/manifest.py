@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from tandem.core.model_folder import MANIFEST, PULLING, PUSHING
 from tandem.errors import ModelBroken
-from tandem.models.names import MANIFEST, PULLING, PUSHING, fault_of
+from tandem.models.names import fault_of
 
 _FORMAT = 1
 

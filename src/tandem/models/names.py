@@ -8,11 +8,9 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from tandem.core.model_folder import MANIFEST
 from tandem.errors import TransferFailed
 
-MANIFEST = ".tandem-model.json"
-PULLING = ".tandem-pull"
-PUSHING = ".tandem-push.json"
 _OURS = ".tandem-"
 _LONGEST = 255
 

@@ -123,8 +123,8 @@ class Store(Protocol):
         """Begin an upload in parts. Returns its id."""
         ...
 
-    def put_part(self, path: str, upload: str, number: int, body: bytes) -> str:
-        """Store one part. Returns its ETag."""
+    def put_part(self, path: str, upload: str, number: int, body: bytes, sent: Callable[[], None]) -> str:
+        """Store one part; `sent` is called when its last byte has left. Returns its ETag."""
         ...
 
     def complete(self, path: str, upload: str, etags: Mapping[int, str]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tandem.core.model_folder import MANIFEST
 from tandem.errors import ConfigError, TransferFailed
 from tandem.models.crew import Crew, Stopped
 from tandem.models.digests import Digests
@@ -24,7 +25,7 @@ from tandem.models.manifest import (
     through_link,
     write_whole,
 )
-from tandem.models.names import MANIFEST, check_names
+from tandem.models.names import check_names
 from tandem.models.ports import Later, Listing, RemoteFile, Source, Watcher
 from tandem.models.workspace import PartFile, Plan, Workspace
 
@@ -69,8 +70,8 @@ def prepare(listing: Listing, folder: Path) -> Prepared:
     listing = listing.only(lambda path: path != MANIFEST)  # one that was uploaded along: we write our own
     if not listing.files:
         raise TransferFailed(f"{listing.source} holds no files")
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder")
+    if file := next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None):
+        raise ConfigError(f"{file} is no folder")
     manifest = read_manifest(folder)
     workspace = Workspace(folder)
     for owner in (manifest, workspace.plan()):
@@ -178,7 +179,7 @@ class _Pulling:
             self._crew.run()
         finally:
             for job in self._jobs:
-                job.parts.close()
+                job.end()
         for folder in sorted(self._folders):
             sync_folder(folder)
         return self._hashes
@@ -215,7 +216,7 @@ class _Pulling:
                 job.parts.open()
                 self._watcher.file(job.file.path, job.file.size, job.parts.have_bytes)
                 if job.parts.parts > 1:  # hashed while it arrives
-                    job.follower = threading.Thread(target=self._follow, args=(job,), daemon=True)
+                    job.follower = threading.Thread(target=self._follow, args=(job,), name="models-hash", daemon=True)
                     job.follower.start()
         if not job.parts.complete(part):
             self._crew.patiently(job.file.path, lambda: self._read_part(job, part), lambda: job.parts.have(part))
@@ -303,6 +304,14 @@ class _Job:
         """Tasks that have not ended."""
         self.begun = False
         self.follower: threading.Thread | None = None
+
+    def end(self) -> None:
+        """Close the files, once nobody reads them: all work has ended, or been told to."""
+        if self.follower is not None:
+            with self.changed:
+                self.changed.notify_all()
+            self.follower.join()
+        self.parts.close()
 
     def hash(self, part: int, crew: Crew) -> None:
         """Read a part back and hash it."""

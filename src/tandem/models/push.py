@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tandem.core.model_folder import MANIFEST, PUSHING
 from tandem.errors import ModelBroken, TransferFailed
 from tandem.models.crew import Crew, Stopped
 from tandem.models.digests import Md5
 from tandem.models.disk import folder_files
 from tandem.models.manifest import Manifest, ManifestFile, decode, encode, read_manifest
-from tandem.models.names import MANIFEST, PUSHING, check_names
+from tandem.models.names import check_names
 from tandem.models.ports import Store, Stored, Watcher
 
 PART_BYTES = 8 << 20
+"""Two of them, sent side by side, are a part of a pull."""
 _MOST_PARTS = 10_000
 _READ_BYTES = 1 << 20
 
@@ -137,6 +139,8 @@ class _Pushing:
         self._store = store
         self._watcher = watcher
         self._crew = Crew(connections, watcher)
+        self._turns = threading.Semaphore(max(min(2, connections), connections // 4))
+        """A store keeps nothing of a part that a kill cuts off, so few are sent at once; more wait for its answer."""
         self._hashes = {file.path: _Hash(file) for file in prepared.files}
         self._etags: dict[str, str] = {}
         """Of the objects that are there and right."""
@@ -193,7 +197,7 @@ class _Pushing:
         patiently = self._crew.patiently
         if file.parts == 1:
             body = _read(file, 0, file.size)
-            self._arrived(file, patiently(file.path, lambda: self._store.put(file.path, body)))
+            self._arrived(file, patiently(file.path, lambda: self._put(file, body)))
             self._watcher.moved(file.path, file.size)
             self._watcher.finished(file.path)
             return
@@ -211,9 +215,7 @@ class _Pushing:
         if there and there.size == len(body) and there.etag == hashlib.md5(body, usedforsecurity=False).hexdigest():
             etag = there.etag
         else:
-            etag = self._crew.patiently(
-                file.path, lambda: self._store.put_part(file.path, sending.upload, number, body)
-            )
+            etag = self._crew.patiently(file.path, lambda: self._put_part(sending, number, body))
         self._watcher.moved(file.path, len(body))
         with sending.lock:
             sending.etags[number] = etag
@@ -224,6 +226,24 @@ class _Pushing:
                 self._crew.patiently(file.path, lambda: self._store.complete(file.path, sending.upload, sending.etags)),
             )
             self._watcher.finished(file.path)
+
+    def _put(self, file: LocalFile, body: bytes) -> str:
+        with self._turn():
+            return self._store.put(file.path, body)
+
+    def _put_part(self, sending: _Sending, number: int, body: bytes) -> str:
+        """The next one may go when the last byte of this has: the store's answer is waited for beside it."""
+        with self._turn() as over:
+            return self._store.put_part(sending.file.path, sending.upload, number, body, over)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[Callable[[], None]]:
+        """Wait until something may be sent. It is over when that is said, or at the end."""
+        while not self._turns.acquire(timeout=0.5):
+            self._crew.check()
+        with contextlib.ExitStack() as turn:
+            turn.callback(self._turns.release)
+            yield turn.close
 
     def _arrived(self, file: LocalFile, etag: str) -> None:
         """Tell the mark, so that the next run knows of it whatever this store's ETags are made of."""

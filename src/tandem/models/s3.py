@@ -8,18 +8,21 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from tandem.core.model_folder import MANIFEST, PUSHING
 from tandem.errors import ConfigError, ModelBroken, TransferFailed
 from tandem.models.http_ranges import retry_after_s
 from tandem.models.manifest import Manifest, decode
-from tandem.models.names import MANIFEST, PUSHING
 from tandem.models.ports import Later, Listing, RemoteFile, Stored
+from tandem.models.receiving import bound_unread
 from tandem.models.s3_access import oss_access
 
 PIECE_BYTES = 256 << 10
+SEND_BYTES = 1 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}(-\d+)?")
 _SLOW_DOWN = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "Busy"}
 _LATER = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted", "503", "500", "502", "504"}
@@ -34,7 +37,10 @@ class Bucket:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._oss = name.startswith("oss:")
+        self._connections = connections
         self._client = _client(self._oss, timeout_s, connections)
+        self._client.meta.events.register("before-send.s3.UploadPart", self._before_send)
+        self._sending = threading.local()
 
     # As a source
 
@@ -68,6 +74,10 @@ class Bucket:
                 IfMatch=f'"{file.version}"',
             )
         with contextlib.closing(answer["Body"]) as body:
+            # botocore hands its sockets to nobody; the stream below it is urllib3's, which does.
+            connection = body._raw_stream.connection
+            if connection is not None and connection.sock is not None:
+                bound_unread(connection.sock, self._connections)
             yield self._pieces(body, file.path)
 
     # As a store
@@ -131,8 +141,9 @@ class Bucket:
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._prefix + path)
             return str(answer["UploadId"])
 
-    def put_part(self, path: str, upload: str, number: int, body: bytes) -> str:
+    def put_part(self, path: str, upload: str, number: int, body: bytes, sent: Callable[[], None]) -> str:
         """One part; the store checks it against the SHA-256 that its request is signed with."""
+        self._sending.told = sent
         with self._translated(path):
             answer = self._client.upload_part(
                 Bucket=self._bucket, Key=self._prefix + path, UploadId=upload, PartNumber=number, Body=body
@@ -156,6 +167,10 @@ class Bucket:
     def close(self) -> None:
         """Give connections back."""
         self._client.close()
+
+    def _before_send(self, request: Any, **_: Any) -> None:
+        """Once a part is signed: give it away in pieces, and tell when the last one has gone."""
+        request.body = _in_pieces(request.body, self._sending.told)
 
     def _manifest(self) -> Manifest | None:
         text = self.get(MANIFEST)
@@ -221,6 +236,12 @@ class Bucket:
         if code in ("NoSuchKey", "404"):
             return TransferFailed(f"{self.name}: {what} is not there")
         return TransferFailed(f"{self.name}: {what}: the store answered {code or status}")
+
+
+def _in_pieces(body: BinaryIO, sent: Callable[[], None]) -> Iterator[bytes]:
+    while piece := body.read(SEND_BYTES):
+        yield piece
+    sent()
 
 
 def _credentials(oss: bool) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tandem.core.model_folder import MANIFEST, PULLING, PUSHING
 from tandem.errors import ModelBroken
 from tandem.models.crew import Crew
 from tandem.models.manifest import Manifest, read_manifest, refuse_half, through_link
-from tandem.models.names import MANIFEST, PULLING, PUSHING
 from tandem.models.ports import Watcher
 from tandem.models.workspace import Workspace
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import msgspec
 
+from tandem.core.model_folder import PULLING
 from tandem.errors import ModelBroken, TransferFailed
-from tandem.models.names import PULLING, fault_of
+from tandem.models.names import fault_of
 from tandem.models.ports import RemoteFile
 
 PART_BYTES = 16 << 20
@@ -55,7 +56,10 @@ class Workspace:
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
             raise ModelBroken(f"{self.path} is no folder; remove it")
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("wb") as lock:
+        if link := next((path for path in self.path.iterdir() if path.is_symlink()), None):
+            raise ModelBroken(f"{link} is a link, which no pull makes: what it leads to would be written; remove it")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self.path / "lock", flags, 0o644), "wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
