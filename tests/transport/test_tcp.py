@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import uvloop
+from tests.contracts.relay_contract import RelayContract
 from tests.contracts.request_contract import Endless, RequestContract, collect, echo
 from tests.servers import wait_stopped
 
@@ -56,11 +57,11 @@ def folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-class TestTcpRequests(RequestContract):
+class TestTcpRequests(RequestContract, RelayContract):
     pass
 
 
-class TestUnixRequests(RequestContract):
+class TestUnixRequests(RequestContract, RelayContract):
     @pytest.fixture
     async def server(self, folder: Path) -> AsyncIterator[TcpRequestServer]:
         server = TcpRequestServer(f"unix:{folder}/plane.sock", identity="instance-1")

@@ -70,8 +70,8 @@ def prepare(listing: Listing, folder: Path) -> Prepared:
     listing = listing.only(lambda path: path != MANIFEST)  # one that was uploaded along: we write our own
     if not listing.files:
         raise TransferFailed(f"{listing.source} holds no files")
-    if file := next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None):
-        raise ConfigError(f"{file} is no folder")
+    if in_the_way := next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None):
+        raise ConfigError(f"{in_the_way} is no folder")
     manifest = read_manifest(folder)
     workspace = Workspace(folder)
     for owner in (manifest, workspace.plan()):
