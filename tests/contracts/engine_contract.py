@@ -367,8 +367,8 @@ class EngineContract:
         request = a_request(a_prompt(20), max_tokens=24, ignore_eos=True)
         plain = await answer_of(decoder.generate(request))
         outputs = decoder.generate(request)
-        tokens = list((await anext(outputs)).token_ids)
         relay = relay_of(outputs)
+        tokens = list((await anext(outputs)).token_ids)
         refused: list[int] = []
 
         def take(output: GenerateOutput) -> bool:
@@ -391,8 +391,8 @@ class EngineContract:
 
     async def test_what_a_taker_raises_is_raised_where_it_waits_and_the_engine_goes_on(self, decoder: Engine) -> None:
         outputs = decoder.generate(a_request(a_prompt(20), max_tokens=24, ignore_eos=True))
-        await anext(outputs)
         relay = relay_of(outputs)
+        await anext(outputs)
 
         def take(output: GenerateOutput) -> bool:
             raise ZeroDivisionError
@@ -405,8 +405,8 @@ class EngineContract:
 
     async def test_cancelling_a_relay_frees_its_blocks(self, decoder: Engine) -> None:
         outputs = decoder.generate(a_request(a_prompt(20), max_tokens=400, ignore_eos=True))
-        await anext(outputs)
         relay = relay_of(outputs)
+        await anext(outputs)
         taken: list[GenerateOutput] = []
         relaying = asyncio.create_task(relay(lambda output: not taken.append(output)))  # type: ignore[func-returns-value]
         while len(taken) < 3:

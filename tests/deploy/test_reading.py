@@ -139,7 +139,7 @@ def test_a_file_that_is_no_description_says_so() -> None:
         ("a: b: c", "service.yaml is not YAML: line 1, column 5: mapping values are not allowed in this context"),
         ("a: !!python/object:os.system x", "service.yaml is not YAML: line 1, column 4: could not determine a"),
         ("a: \x00", "service.yaml is not YAML: unacceptable character #x0000: control characters are not allowed"),
-        ("a: 2026-13-01", "service.yaml is not YAML: month must be in 1..12"),
+        ("a: 2026-13-01", "service.yaml: a value does not read (month must be in 1..12); put text in quotes"),
     ],
 )
 def test_what_is_no_yaml_is_one_sentence_with_its_place(text: str, sentence: str) -> None:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from tandem.deploy.check import notices
 from tandem.deploy.configuration import configuration
 from tandem.deploy.description import Description
@@ -75,17 +77,20 @@ def _check_configuration(wish: Description, origin: str) -> list[str]:
     from tandem.graph.services import BUILT_IN
     from tandem.router.registry import BY_CACHE, rule_named
 
-    deployment = load_deployment(as_yaml(configuration(wish)), origin=f"{origin}: settings")
-    fault = unknown_engine(wish.engine.kind)
-    ours = {info_of(cls).name: cls for cls in BUILT_IN}
-    services = {} if fault else {name: cls for name, cls in ours.items() if name in deployment.sections}
-    configure(deployment, Graph(entry="", services=services, edges={}), {}, known=BUILT_IN)
-    absent = [fault] if fault else []
+    absent = []
     if wish.router.mode != BY_CACHE:
         try:
             rule_named(wish.router.mode)
         except ConfigError as error:
             absent.append(str(error))
+            wish = msgspec.structs.replace(wish, router=msgspec.structs.replace(wish.router, mode=BY_CACHE))
+    deployment = load_deployment(as_yaml(configuration(wish)), origin=f"{origin}: settings")
+    fault = unknown_engine(wish.engine.kind)
+    ours = {info_of(cls).name: cls for cls in BUILT_IN}
+    services = {} if fault else {name: cls for name, cls in ours.items() if name in deployment.sections}
+    configure(deployment, Graph(entry="", services=services, edges={}), {}, known=BUILT_IN)
+    if fault:
+        absent.append(fault)
     return [f"{each}; that is so on this machine, and the image may have it" for each in absent]
 
 
