@@ -155,7 +155,18 @@ def test_the_families_of_patterns_part_at_spaces(family: str) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"[a-z]+ [a-z]+", r"[^\n]+", r"a\s", r"[a-z]+(?= )|\s", r"[a-z](?!\S)", r"(?:a| b)(?:c| d)", r"[^x]*", r"[^x]{2}"],
+    [
+        r"[a-z]+ [a-z]+",
+        r"[^\n]+",
+        r"a\s",
+        r"[a-z]+(?= )|\s",
+        r"[a-z](?!\S)",
+        r"(?:a| b)(?:c| d)",
+        r"[^x]*",
+        r"[^x]{2}",
+        r"(?: ?[a-z])+",
+        r"(?: [a-z]){2}",
+    ],
 )
 def test_a_pattern_whose_words_hold_spaces_or_look_at_them_does_not(pattern: str) -> None:
     assert not parts_at_spaces(pattern)

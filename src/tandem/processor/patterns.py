@@ -73,17 +73,19 @@ def parts_at_spaces(pattern: str) -> bool:
     """
     depth, ink, ahead, atoms = 0, False, False, _ATOM.findall(pattern)
     for atom, following in zip(atoms, [*atoms[1:], ""], strict=True):
+        repeats = following in ("*", "+") or following.startswith("{")
         if atom == "|" and not depth:
             ink = ahead = False
         elif atom.startswith("(?"):
             depth += 1
             ahead = ahead or atom in ("(?=", "(?!")
         elif atom == ")":
+            if repeats:
+                return False  # its end may stand before its beginning
             depth -= 1
         elif atom not in ("|", "?", "*", "+") and not atom.startswith("{"):
             one = re.compile(atom, re.ASCII | re.IGNORECASE)
             inks, spaces = any(map(one.fullmatch, _INK)), one.fullmatch(" ") is not None
-            repeats = following in ("*", "+") or following.startswith("{")
             if spaces and (ink or (inks and repeats)):
                 return False
             ink = ink or (inks and not ahead)
