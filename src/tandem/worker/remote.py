@@ -135,7 +135,7 @@ class RemoteRun:
                     return await self._session.todo.get()
             except TimeoutError:
                 if self._session.state.phase == "queued" and self._job is not None and left > 0:
-                    await self._offer(self._job)
+                    await self._offer(self._job, self._lane())
 
     async def _enqueue(self, attempt: int) -> None:
         rest = self._rest()
@@ -155,15 +155,18 @@ class RemoteRun:
             decode_block_size_tokens=facts.block_size_tokens,
             decode_kv_layout=facts.kv_layout,
         )
-        lane = self._parts.peers.lane(self._job.job_id, self._request.prefill_hint)
+        lane = self._lane()
         self._notes.add(stages.PREFILL_QUEUED, lane=lane, attempt=attempt)
         if attempt > 1:
             metrics.RECOVERIES.labels("prefill_requeued").inc()
-        if not await self._offer(self._job):
+        if not await self._offer(self._job, lane):
             self._session.dispatch(Waited("queue_refused"))
 
-    async def _offer(self, job: PrefillJob) -> bool:
-        lane = self._parts.peers.lane(job.job_id, self._request.prefill_hint)
+    def _lane(self) -> str:
+        """Where the job should wait, by who is there now."""
+        return self._parts.peers.lane(self._session.job_id, self._request.prefill_hint)
+
+    async def _offer(self, job: PrefillJob, lane: str) -> bool:
         try:
             await self._parts.queue.put(job, lane=lane)
         except Unavailable as away:
