@@ -172,10 +172,13 @@ class KvRouter:
                 side.pool.finished(request_id, time.monotonic())
 
     def _hint(self, decode_id: str, request: RouteRequest, naming: tuple[int, int], names: Names) -> str | None:
-        """The prefill worker in whose lane the prompt's job should wait."""
+        """The prefill worker in whose lane the prompt's job should wait; None where nobody prefills for others."""
+        readable = self._pairs.of(decode_id)
+        if not readable:
+            return None
         other = self._prefill.naming(request)
         found = self._prefill.decide(
-            msgspec.structs.replace(request, candidates=self._pairs.of(decode_id)),
+            msgspec.structs.replace(request, candidates=readable),
             names if other == naming else _names(request, other),
             self._draw(),
             active=False,
