@@ -95,8 +95,6 @@ class SequenceOutputs(Generic[Last]):
             if not isinstance(item, GenerateOutput) or item.finish_reason is not None or not take(item):
                 return
             items.popleft()
-        if self._over:
-            return
         self._take = take
         try:
             await self._filled()
