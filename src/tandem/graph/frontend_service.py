@@ -1,35 +1,28 @@
 """Frontend as a service: the room `tandem.frontend` wired to settings and to a processor, here or elsewhere."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tandem.graph.batch_folder import state_dir
+from tandem.graph.built_in import WithStories, WithTasks, new_tasks
 from tandem.graph.clients import LocalClient
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import (
-    Linkable,
     async_on_shutdown,
     async_on_start,
     before_connect,
     readiness,
     status,
-    trace,
-    wait_dead,
 )
-from tandem.graph.routers import new_tasks
 from tandem.settings import BatchSettings, FrontendSettings, GuardSettings, LimitSettings, ProcessorSettings
 
-if TYPE_CHECKING:  # asyncio takes a quarter of the time that `--dry-run` has
-    from tandem.graph.tasks import Tasks
 
-
-class FrontendService(Linkable):
+class FrontendService(WithTasks, WithStories):
     """Wires `tandem.frontend`: takes the port before anything is connected, opens it at first readiness."""
 
     processor: Any
     server: Any = None
     door: Any = None
-    tasks: "Tasks"
 
     @before_connect
     def reserve(self) -> None:
@@ -137,12 +130,6 @@ class FrontendService(Linkable):
             report["door"] = f"{'https' if self.guarding.tls_cert else 'http'}://{host}:{self.server.port}"
         return report
 
-    @trace
-    def story(self, request_id: str) -> bytes | None:
-        """How a response was made."""
-        story: bytes | None = dynamo_context["stories"].json(request_id)
-        return story
-
     @async_on_shutdown
     async def stop(self) -> None:
         """Accept nobody new, let running requests finish."""
@@ -157,8 +144,3 @@ class FrontendService(Linkable):
                 group.create_task(batches.aclose(dynamo_context["drain_timeout_s"]))
         if self.door is not None:
             await self.tasks.cancel()
-
-    @wait_dead
-    async def dead(self) -> str:
-        """A task that must not end ended."""
-        return await self.tasks.ended()

@@ -6,38 +6,32 @@ A Frontend of the same process calls the processor itself; the endpoints are for
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tandem.core.embeddings import EmbeddingList, EmbeddingsCall
 from tandem.core.openai_in import ChatCall, CompletionCall
 from tandem.core.openai_out import ChatReply, Completion, Spent
 from tandem.core.tokens import Detokenized, DetokenizeRequest, TokenizeCall, Tokenized
 from tandem.graph.about import About, Nothing
+from tandem.graph.built_in import WithStories, WithTasks, new_tasks
 from tandem.graph.clients import LocalClient
 from tandem.graph.context import dynamo_context
 from tandem.graph.declare import (
-    Linkable,
     async_on_shutdown,
     async_on_start,
     endpoint,
     readiness,
     status,
-    trace,
-    wait_dead,
 )
 from tandem.graph.engine_services import model_location
-from tandem.graph.routers import made_router, new_tasks, router_place
+from tandem.graph.routers import made_router, router_place
 from tandem.settings import FrontendSettings, ProcessorSettings, RouterSettings
 
-if TYPE_CHECKING:  # asyncio takes a quarter of the time that `--dry-run` has
-    from tandem.graph.tasks import Tasks
 
-
-class ProcessorService(Linkable):
+class ProcessorService(WithTasks, WithStories):
     """Wires `tandem.processor`."""
 
     router: Any
-    tasks: "Tasks"
 
     @async_on_start
     async def start(self) -> None:
@@ -147,18 +141,7 @@ class ProcessorService(Linkable):
             ],
         }
 
-    @trace
-    def story(self, request_id: str) -> bytes | None:
-        """How a response was made."""
-        story: bytes | None = dynamo_context["stories"].json(request_id)
-        return story
-
     @async_on_shutdown
     async def stop(self) -> None:
         """Stop following."""
         await self.tasks.cancel()
-
-    @wait_dead
-    async def dead(self) -> str:
-        """A task that must not end ended."""
-        return await self.tasks.ended()

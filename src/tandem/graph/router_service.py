@@ -5,25 +5,20 @@ A processor of the same process calls the router itself; the endpoints are for p
 
 import logging
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 from tandem.core.routing import RouteChoice, RouteRequest
 from tandem.graph.askers import Askers
+from tandem.graph.built_in import WithTasks, new_tasks
 from tandem.graph.context import dynamo_context
-from tandem.graph.declare import Linkable, async_on_shutdown, async_on_start, endpoint, wait_dead
-from tandem.graph.routers import made_router, new_tasks
+from tandem.graph.declare import async_on_shutdown, async_on_start, endpoint
+from tandem.graph.routers import made_router
 from tandem.settings import ProcessorSettings, RouterSettings
-
-if TYPE_CHECKING:  # asyncio takes a quarter of the time that `--dry-run` has
-    from tandem.graph.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 
-class RouterService(Linkable):
+class RouterService(WithTasks):
     """Wires `tandem.router`: one rule over the loads that workers report."""
-
-    tasks: "Tasks"
 
     @async_on_start
     async def start(self) -> None:
@@ -76,8 +71,3 @@ class RouterService(Linkable):
         """Let go of those who ask, stop listening."""
         self.closing.set()
         await self.tasks.cancel()
-
-    @wait_dead
-    async def dead(self) -> str:
-        """A task that must not end ended."""
-        return await self.tasks.ended()

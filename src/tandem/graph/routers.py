@@ -62,10 +62,3 @@ def made_router(name: str, tasks: "Tasks", settings: RouterSettings, component: 
     by_rule = RuleRouter(rule_named(name))
     tasks.add("load reports", by_rule.listen(runtime.bus, runtime.namespace, component))
     return by_rule
-
-
-def new_tasks() -> "Tasks":
-    """None yet."""
-    from tandem.graph.tasks import Tasks
-
-    return Tasks()
