@@ -82,6 +82,18 @@ def given(api: EchoApi) -> list[int]:
     return [number for item in api.config_maps() for number in read(item).values()]
 
 
+async def reconcile_the_other_meanwhile(reconciler: GroupReconciler, api: EchoApi, *, stopped_at: str) -> None:
+    """Group `k` in full, while `g` waits for its PATCH of `stopped_at` to be answered; then the rest of `g`."""
+    api.before["PATCH", stopped_at] = asyncio.Event()
+    api.calls.clear()
+    first = asyncio.create_task(reconciler.reconcile(("default", "g")))
+    while ("PATCH", stopped_at) not in api.calls:
+        await asyncio.sleep(0)
+    await reconciler.reconcile(("default", "k"))
+    api.before["PATCH", stopped_at].set()
+    await first
+
+
 COLLIDING = ("g", "k")
 """With two ports in all, both begin their search at the same one."""
 ASKS = role("prefill", template=asking(allocations=[SIDE]))
@@ -109,13 +121,7 @@ async def test_a_port_given_while_another_group_tells_its_restart_is_not_given_t
     made = {"name": "g-prefill-0", "namespace": "default", "labels": named, "creationTimestamp": "2026-01-02T00:00:00Z"}
     cache.put("Pod", {"metadata": made, "status": {"phase": "Running", "containerStatuses": [failed]}})
     told = f"/apis/{labels.GROUP}/v1alpha1/namespaces/default/rolebasedgroups/g/status"
-    api.before["PATCH", told] = asyncio.Event()
-    first = asyncio.create_task(reconciler.reconcile(("default", "g")))
-    while ("PATCH", told) not in api.calls:
-        await asyncio.sleep(0)
-    await reconciler.reconcile(("default", "k"))
-    api.before["PATCH", told].set()
-    await first
+    await reconcile_the_other_meanwhile(reconciler, api, stopped_at=told)
     assert sorted(given(api)) == [ports.FIRST, ports.FIRST + 1]
 
 
@@ -129,14 +135,7 @@ async def test_a_port_that_a_found_config_map_remembers_is_known_to_others(monke
     path = "/api/v1/namespaces/default/configmaps/g-prefill"
     api.kept[path]["metadata"]["annotations"][labels.PORTS] = json.dumps({"side-channel": other})
     fresh = GroupReconciler(api, _cache_of(api), OperatorMetrics(), ServerFacts)
-    api.before["PATCH", path] = asyncio.Event()
-    api.calls.clear()
-    first = asyncio.create_task(fresh.reconcile(("default", "g")))
-    while ("PATCH", path) not in api.calls:
-        await asyncio.sleep(0)
-    await fresh.reconcile(("default", "k"))
-    api.before["PATCH", path].set()
-    await first
+    await reconcile_the_other_meanwhile(fresh, api, stopped_at=path)
     assert given(api) == [other, number]
 
 
