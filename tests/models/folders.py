@@ -55,9 +55,12 @@ def tandem_models(*words: object) -> int:
 
 
 def started(*words: object, **environ: str) -> subprocess.Popen[bytes]:
-    """`tandem models …` in a process of its own."""
+    """`tandem models …` in a process of its own, which heeds Ctrl-C as under a terminal.
+
+    A shell has its background jobs ignore SIGINT, and all that they start: so would the tests of such a job.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "tandem.cli.main", "models", *map(str, words)],
+        ["env", "--default-signal=INT", sys.executable, "-m", "tandem.cli.main", "models", *map(str, words)],
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -180,7 +180,7 @@ def test_ctrl_c_ends_at_once_and_keeps_what_has_arrived(s3: S3Server, target: st
     files = model_files(30.0)
     assert tandem_models("push", written(files, tmp_path / "m"), target) == 0
     gate = Gate(s3.port, down=5_000_000)
-    status, told = killed_when(gate, "pull", target, tmp_path / "back", "--timeout-s", "10", by=signal.SIGINT)
+    status, told = killed_when(gate, "pull", target, tmp_path / "back", "--timeout-s", "1", by=signal.SIGINT)
     assert status == 130, told
     assert "Traceback" not in told
     assert on_disk(tmp_path / "back")
