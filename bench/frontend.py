@@ -73,7 +73,10 @@ class Stack:
     def run(self, **what: object) -> Result:
         """One load. Raises RuntimeError unless answers have an event per token, and 99 of 100 requests an answer."""
         work = Workload(port=self.port, model="q", **what)  # type: ignore[arg-type]
-        result = measured(work, [self.front_pid])
+        try:
+            result = measured(work, [self.front_pid])
+        except RuntimeError as error:
+            raise RuntimeError(f"{self.name}: {error}") from None
         share = result.chunks / max(1, result.done * work.tokens)
         if (
             len(result.errors) * 100 > work.requests

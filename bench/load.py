@@ -109,24 +109,35 @@ class _Connection(asyncio.Protocol):
         self._asked_at, self._seen, self._tail = time.perf_counter(), 0, b""
         self.transport.write(payload)
 
+    @property
+    def waits(self) -> bool:
+        return self._asked_at is not None
+
+    def told(self) -> str:
+        """For the eyes of who looks for a lost answer."""
+        return f"{self.transport.get_extra_info('sockname')}: {self._seen} events, last {self._tail!r}"
+
     def data_received(self, data: bytes) -> None:
         if self._asked_at is None:
             return
         result = self._load.result
-        found = (self._tail + data).count(_CHUNK)
+        joined = self._tail + data
+        found = joined.count(_CHUNK)
         if found and not self._seen:
             result.ttft_s.append(time.perf_counter() - self._asked_at)
         elif not self._seen and not data.startswith(b"HTTP/1.1 200"):
             self._over(data[:300].decode(errors="replace"))
             return
         self._seen += found
-        self._tail = data[-(len(_CHUNK) - 1) :]
-        if data.endswith(_END) or self._tail.endswith(_END):
+        self._tail = joined[-(len(_CHUNK) - 1) :]
+        if joined.endswith(_END):
             self._over(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._asked_at is not None:
             self._over(f"connection lost: {exc}")
+        else:
+            self._load.forget(self)
 
     def _over(self, error: str | None) -> None:
         result, self._asked_at = self._load.result, None
@@ -147,14 +158,14 @@ class _Load:
         self.result = Result()
         self._payloads = iter(list(payloads(work, random.Random())))
         self._idle: list[_Connection] = []
-        self._left = work.requests
+        self.left = work.requests
+        self._connections: list[_Connection] = []
         self._over = asyncio.Event()
 
     async def run(self) -> Result:
-        loop, work = asyncio.get_running_loop(), self.work
+        work = self.work
         for _ in range(work.connections if work.rate is None else 32):
-            _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", work.port)
-            self._idle.append(connection)
+            self._idle.append(await self._connect())
         start = time.perf_counter()
         if work.rate is None:
             idle, self._idle = self._idle, []
@@ -166,12 +177,22 @@ class _Load:
                 due += rng.expovariate(work.rate)
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 if not self._idle:
-                    _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", work.port)
-                    self._idle.append(connection)
+                    self._idle.append(await self._connect())
                 self._idle.pop().ask(payload)
         await self._over.wait()
         self.result.wall_s = time.perf_counter() - start
         return self.result
+
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", self.work.port)
+        self._connections.append(connection)
+        return connection
+
+    def waiting(self) -> list[str]:
+        """Up to three connections that wait: their own port, the events seen, the last bytes."""
+        late = [each.told() for each in self._connections if each.waits]
+        return late[:3]
 
     def _next(self, connection: _Connection) -> None:
         payload = next(self._payloads, None)
@@ -180,25 +201,34 @@ class _Load:
 
     def free(self, connection: _Connection) -> None:
         """A connection has its answer, or a failure."""
-        self._left -= 1
-        if not self._left:
+        self.left -= 1
+        if not self.left:
             self._over.set()
         elif self.work.rate is None:
             self._next(connection)
         elif not connection.transport.is_closing():
             self._idle.append(connection)
 
+    def forget(self, connection: _Connection) -> None:
+        """An idle connection was closed by the server."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
 
 def measured(work: Workload, pids: list[int], *, timeout_s: float = 240.0) -> Result:
-    """One run, with the CPU that each of `pids` spent on it."""
+    """One run, and the CPU of each of `pids`. Raises RuntimeError, with what is missing, after `timeout_s`."""
 
     async def run() -> Result:
-        async with asyncio.timeout(timeout_s):
-            load = _Load(work)
-            before = [cpu_seconds(pid) for pid in pids]
-            result = await load.run()
-            result.cpu_s = [cpu_seconds(pid) - b for pid, b in zip(pids, before, strict=True)]
-            return result
+        load = _Load(work)
+        before = [cpu_seconds(pid) for pid in pids]
+        try:
+            async with asyncio.timeout(timeout_s):
+                result = await load.run()
+        except TimeoutError:
+            missing = f"{load.left} of {work.requests} requests have no answer after {timeout_s:.0f} s"
+            raise RuntimeError(f"{missing}; of those that wait: {load.waiting()}") from None
+        result.cpu_s = [cpu_seconds(pid) - b for pid, b in zip(pids, before, strict=True)]
+        return result
 
     return uvloop.run(run())
 
