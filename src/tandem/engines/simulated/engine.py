@@ -5,7 +5,7 @@ gives the same greedy text on any engine and by any path, or something is broken
 thread per engine, so a hundred fit one process; clock and sleep come from outside.
 
 args.py sizes and speeds · model.py cost and tokens · cache.py blocks
-scheduler.py batches · outputs.py to the readers · transfer.py reading a peer's blocks
+pace.py steps in time · scheduler.py batches · outputs.py to the readers · transfer.py reading a peer's blocks
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from tandem.engines.simulated.args import simulated_args
 from tandem.engines.simulated.cache import BlockCache
 from tandem.engines.simulated.model import TokenModel
 from tandem.engines.simulated.outputs import Last, SequenceOutputs
+from tandem.engines.simulated.pace import Pace
 from tandem.engines.simulated.pins import Pins
 from tandem.engines.simulated.scheduler import Scheduler, Sequence
 from tandem.engines.simulated.transfer import Pull, SideChannel, reading
@@ -58,6 +59,7 @@ class SimulatedEngine:
         self._sleep = sleep
         self._args = simulated_args(spec.engine_args, ignored=known_engine_keys())
         self._cost = self._args.step_cost()
+        self._pace = Pace(clock, sleep)
         self._max_model_len = self._args.model_len(spec.model_path)
         self._block_bytes = self._args.block_bytes(spec.model_path)
         self._cache = BlockCache(
@@ -298,6 +300,7 @@ class SimulatedEngine:
                 if not await self._step():
                     self._wake.clear()
                     await self._wake.wait()
+                    self._pace.begin()
         except Exception as error:
             self._steps = None
             self.crash(f"{type(error).__name__}: {error}")
@@ -315,7 +318,7 @@ class SimulatedEngine:
             return False
         decode_seqs = sum(tokens == 1 for _, tokens in work)
         prefill_tokens = sum(tokens for _, tokens in work) - decode_seqs
-        await self._sleep(self._cost.seconds(prefill_tokens=prefill_tokens, decode_seqs=decode_seqs))
+        await self._pace.spend(self._cost.seconds(prefill_tokens=prefill_tokens, decode_seqs=decode_seqs))
         for seq, output in self._scheduler.apply(work):
             self._outgoing[seq].put(output)
         self._publish()
