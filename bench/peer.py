@@ -35,10 +35,6 @@ def peer_venv(given: str | None, run: Path) -> Path:
     return venv
 
 
-ENGINES = ("--num-workers", "2", "--speedup-ratio", "50", "--block-size", "16", "--max-num-seqs", "512")
-"""Two engines that are faster than the front end."""
-
-
 @contextmanager
 def peer_running(
     venv: Path,
@@ -46,8 +42,8 @@ def peer_running(
     model: Path,
     router: str,
     *,
+    engine_flags: Sequence[str],
     front_flags: Sequence[str] = (),
-    engine_flags: Sequence[str] = ENGINES,
 ) -> Iterator[tuple[int, int]]:
     """Its front end and its simulated engines, ready. Yields the port and the front end's process id."""
     port = free_port()
