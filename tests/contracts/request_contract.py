@@ -212,7 +212,8 @@ class RequestContract:
             await goes_on.wait()
             yield b"done"
 
-        server.register("waits", waits)
+        server.register("waits", waits, to_the_end=True)
+        server.register("waits", waits)  # replaces the first in this as well
         stream = await client.call(server.address, "waits", b"")
         assert await anext(aiter(stream)) == b"begun"
         draining = asyncio.create_task(server.drain(PATIENCE_S))

@@ -227,8 +227,7 @@ class TcpRequestServer:
     def register(self, endpoint: str, handler: Handler, *, to_the_end: bool = False) -> None:
         """Serve `endpoint` from now on. A second handler replaces the first for new calls."""
         self.handlers[endpoint] = handler
-        if to_the_end:
-            self.to_the_end.add(endpoint)
+        (self.to_the_end.add if to_the_end else self.to_the_end.discard)(endpoint)
 
     async def start(self) -> None:
         """Listen. Raises `Unavailable` when the address is taken."""
