@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from tests.tools import tool
 
 from tandem.core.paths import at
 from tandem.operator import labels
-from tandem.operator.api import url_of
+from tandem.operator.api import JSON_PATCH, url_of
 from tandem.operator.types import Raw
 
 GUIDE = Path(__file__).parents[2] / "deploy" / "guide"
@@ -94,6 +95,37 @@ async def test_edited_and_deleted_children_come_back(cluster: Cluster) -> None:
         return mended and await cluster.get("Service", "s-g-a") is not None
 
     await until(restored)
+
+
+async def test_what_somebody_adds_to_a_child_goes_again_and_a_restart_by_kubectl_stays(cluster: Cluster) -> None:
+    await cluster.group("g", role("a"))
+    await cluster.ready("g")
+    template, mark = "/spec/template/spec/containers", {"kubectl.kubernetes.io/restartedAt": "now"}
+    edits: list[tuple[str, str, str, Any]] = [
+        ("StatefulSet", "g-a", f"{template}/-", {"name": "more", "image": "x"}),
+        ("StatefulSet", "g-a", f"{template}/0/env/-", {"name": "MORE", "value": "1"}),
+        ("StatefulSet", "g-a", f"{template}/0/command", ["other"]),
+        ("StatefulSet", "g-a", "/spec/template/metadata/annotations", mark),
+        ("Service", "s-g-a", "/spec/selector/more", "x"),
+    ]
+    for kind, name, path, value in edits:
+        steps, where = [{"op": "add", "path": path, "value": value}], url_of(kind, cluster.namespace, name)
+        await cluster.api.request("PATCH", where, steps, params={"fieldManager": "kubectl-edit"}, content=JSON_PATCH)
+
+    async def restored() -> bool:
+        pod_template = (await cluster.must("StatefulSet", "g-a"))["spec"]["template"]
+        selector = (await cluster.must("Service", "s-g-a"))["spec"]["selector"]
+        names = [container["name"] for container in pod_template["spec"]["containers"]]
+        left = {"MORE", "command", "more"} & {
+            *(variable["name"] for variable in pod_template["spec"]["containers"][0]["env"]),
+            *pod_template["spec"]["containers"][0],
+            *selector,
+        }
+        return names == ["main"] and not left
+
+    await until(restored)
+    await cluster.ready("g")
+    assert (await cluster.must("StatefulSet", "g-a"))["spec"]["template"]["metadata"]["annotations"] == mark
 
 
 async def test_foreign_namesakes_are_left_alone_and_named(cluster: Cluster) -> None:

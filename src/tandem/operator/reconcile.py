@@ -27,6 +27,7 @@ from tandem.operator.events import Note, event, scaling_notes, transitions
 from tandem.operator.faults import InvalidGroup
 from tandem.operator.hub_token import misses_secret, token_object
 from tandem.operator.kinds import ProfileSpec
+from tandem.operator.managers import RESTORED, takeover
 from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, parse_group, shell_of, status_object
 from tandem.operator.ports import asks_for_ports, read
@@ -227,6 +228,10 @@ class GroupReconciler:
         async with gate:
             try:
                 found = await self._api.apply(wish)
+                if kind in RESTORED and (steps := takeover(wish, found)):
+                    path = url_of(kind, metadata["namespace"], metadata["name"])
+                    await self._api.patch(path, steps, content=JSON_PATCH)
+                    found = await self._api.apply(wish)
             except ApiError as error:
                 errors[kind, metadata["name"]] = f"{kind} {metadata['name']} was refused: {error}"
                 logger.warning(
