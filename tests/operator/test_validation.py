@@ -8,6 +8,7 @@ from tests.operator.builders import group, pod, role, seen, settle, spec, wish
 from tandem.operator.adapters import with_adapters
 from tandem.operator.admission import group_faults
 from tandem.operator.children import plan_children
+from tandem.operator.parse import parse_group
 from tandem.operator.validation import faults_of
 
 UPDATE = "spec.roles[0].rolloutStrategy.rollingUpdate"
@@ -128,6 +129,52 @@ def rolling(**fields: Any) -> dict[str, Any]:
 )
 def test_a_fault_names_the_path_and_the_fix(roles: list[Any], more: dict[str, Any], fault: str) -> None:
     assert [str(found) for found in faults_of("pd", spec(*roles, **more))] == [fault]
+
+
+ROLE = "spec.roles[0].template"
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        ({"metadata": "x", **pod()}, f"{ROLE}.metadata: expected `object | null`, got `str`"),
+        ({"metadata": {"labels": {"a": 1}}, **pod()}, f"{ROLE}.metadata.labels[...]: expected `str | null`, got `int`"),
+        ({"spec": "x"}, f"{ROLE}.spec: expected `object | null`, got `str`"),
+        ({"spec": {"containers": ["x"]}}, f"{ROLE}.spec.containers[0]: expected `object`, got `str`"),
+        (pod(volumes={"v": {}}), f"{ROLE}.spec.volumes: expected `array | null`, got `object`"),
+        (pod(affinity=[1]), f"{ROLE}.spec.affinity: expected `object | null`, got `array`"),
+    ],
+)
+def test_a_template_of_another_form_is_a_fault_and_no_crash(template: Any, fault: str) -> None:
+    """The definitions leave templates open, so the server does not see it."""
+    assert [str(found) for found in faults_of("pd", spec(role("a", template=template)))] == [fault]
+    item = {"metadata": {"name": "g", "namespace": "d", "uid": "u"}, "spec": {"roles": [role("a", template=template)]}}
+    assert [str(found) for found in plan_children(parse_group(item), seen()).faults] == [fault]
+    shared = {"roleTemplates": [{"name": "t", "template": template}]}
+    found = faults_of("pd", spec(role("a", templateRef={"name": "t"}, templatePatch={}), **shared))
+    assert str(found[0]) == fault.replace(ROLE, "spec.roleTemplates[0].template")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("env", "A=b", "env: expected `array | null`, got `str`"),
+        ("env", [{"name": "PORT", "value": 60}], "env[0].value: expected `str | null`, got `int`"),
+        ("command", "sh -c x", "command: expected `array | null`, got `str`"),
+        ("volumeMounts", [{"mountPath": 1}], "volumeMounts[0].mountPath: expected `str`, got `int`"),
+        ("ports", [80], "ports[0]: expected `object`, got `int`"),
+    ],
+)
+def test_so_is_a_container_of_another_form_wherever_it_comes_from(field: str, value: Any, fault: str) -> None:
+    wrong = {"name": "c", "image": "x", field: value}
+    found = faults_of("pd", spec(role("a", template={"spec": {"containers": [wrong]}})))
+    assert [str(each) for each in found] == [f"{ROLE}.spec.containers[0].{fault}"]
+    changes = [{"profileName": "p", "containers": [wrong]}]
+    found = faults_of("pd", spec(role("a", engineRuntimes=changes)))
+    assert [str(each) for each in found] == [f"spec.roles[0].engineRuntimes[0].containers[0].{fault}"]
+    used = group(role("a", engineRuntimes=[{"profileName": "p"}]))
+    [view] = plan_children(used, seen(profiles={"p": {"containers": [wrong]}})).views
+    assert view.problem == f"spec.roles[0].engineRuntimes[0]: profile 'p'.{fault}"
 
 
 def test_all_faults_are_told_together() -> None:

@@ -6,12 +6,14 @@ Admission refuses a group with any of them; where admission was down, the group 
 import re
 from collections.abc import Iterator, Sequence
 
+from tandem.core.paths import at
 from tandem.operator.amounts import is_amount
 from tandem.operator.dependencies import cycle, unknown_dependencies
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.naming import workload_name
 from tandem.operator.ports import port_faults
 from tandem.operator.roles import RolePlan, plan_role
+from tandem.operator.shapes import Container, PodTemplate, shape_fault
 from tandem.operator.types import GroupSpec, Raw, Role
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -64,7 +66,9 @@ def _templates(spec: GroupSpec) -> Iterator[Fault]:
         if template.name in names:
             yield Fault(path, f'duplicate template name "{template.name}"')
         names.add(template.name)
-        if not (template.template.get("spec") or {}).get("containers"):
+        if fault := shape_fault(f"{path}.template", template.template, PodTemplate):
+            yield fault
+        elif not (template.template.get("spec") or {}).get("containers"):
             yield Fault(f"{path}.template.spec.containers", "must have at least one container")
 
 
@@ -80,8 +84,15 @@ def _role(group: str, index: int, role: Role, plan: RolePlan | None) -> Iterator
         message = f'"{group}-{role.name}" has {size} characters; a StatefulSet takes {STATEFUL_SET_LIMIT}: shorten one'
         yield Fault(f"{path}.name", message)
     yield from _containers(f"{path}.template", plan.template)
+    worker = f"{path}.template (worker)"
     if plan.worker_template is not None and plan.size > 1:
-        yield from _containers(f"{path}.template (worker)", plan.worker_template)
+        yield from _containers(worker, plan.worker_template)
+    elif plan.worker_template is not None and (fault := shape_fault(worker, plan.worker_template, PodTemplate)):
+        yield fault
+    for number, runtime in enumerate(role.engine_runtimes):
+        for place, container in enumerate(runtime.containers):
+            if fault := shape_fault(f"{path}.engineRuntimes[{number}].containers[{place}]", container, Container):
+                yield fault
     yield from _rolling(path, role)
     pattern = role.leader_worker_pattern
     if pattern and pattern.shared_service_selection == "LeaderOnly":
@@ -95,14 +106,16 @@ def _role(group: str, index: int, role: Role, plan: RolePlan | None) -> Iterator
 
 
 def _containers(path: str, template: Raw) -> Iterator[Fault]:
-    pod = template.get("spec")
-    containers = pod.get("containers") if isinstance(pod, dict) else None
-    if not isinstance(containers, list) or not containers:
+    if fault := shape_fault(path, template, PodTemplate):
+        yield fault
+        return
+    containers = at(template, "spec", "containers", default=[])
+    if not containers:
         yield Fault(f"{path}.spec.containers", "must have at least one container")
         return
     names: set[str] = set()
     for index, container in enumerate(containers):
-        name = container.get("name") if isinstance(container, dict) else None
+        name = container.get("name")
         where = f"{path}.spec.containers[{index}]"
         if not isinstance(name, str) or not _DNS_LABEL.fullmatch(name):
             yield Fault(f"{where}.name", f"{name!r} is not a valid container name")
