@@ -93,6 +93,15 @@ def test_which_revision() -> None:
         find_revision(past[:1], None)
 
 
+@pytest.mark.parametrize("broken", [[role("a", dependencies=["x"])], [role("a", replicas="many")]])
+def test_before_what_could_not_be_built_is_what_runs(broken: list[Raw]) -> None:
+    """No operator makes a revision of it, so to go back from it is to go to the newest."""
+    past = revisions(ONE, TWO)
+    assert find_revision(past, None, {"roles": TWO})["revision"] == 1
+    assert find_revision(past, None, {"roles": broken})["revision"] == 2
+    assert find_revision(past[:1], None, {"roles": broken})["revision"] == 1
+
+
 def test_going_back_keeps_the_replicas_that_run() -> None:
     past = revisions(TWO)
     back = rolled_back({"roles": [{"name": "a", "replicas": 5}], "coordination": ["kept"]}, past[0])

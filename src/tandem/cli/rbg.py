@@ -62,7 +62,7 @@ async def _run(access: Access, options: argparse.Namespace) -> int:
             case "history":
                 past = await _revisions(api, group)
                 one = options.revision
-                print(revision_text(find_revision(past, one)) if one else history_text(past))
+                print(history_text(past) if one is None else revision_text(find_revision(past, one)))
             case "diff":
                 revision = find_revision(await _revisions(api, group), options.revision)
                 print(diff_text(_spec(group), revision) or f"revision {revision['revision']} is what runs")
@@ -72,7 +72,7 @@ async def _run(access: Access, options: argparse.Namespace) -> int:
 
 
 async def _undo(api: Api, group: Raw, options: argparse.Namespace) -> None:
-    revision = find_revision(await _revisions(api, group), options.revision)
+    revision = find_revision(await _revisions(api, group), options.revision, group["spec"])
     metadata, number = group["metadata"], revision["revision"]
     if options.dry_run:
         print(diff_text(_spec(group), revision) or f"revision {number} is what runs")
