@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.operator.builders import group, pod, role, seen, settle, spec, wish
+from tests.operator.builders import LWS, group, pod, role, seen, settle, spec, wish
 
 from tandem.operator.adapters import with_adapters
 from tandem.operator.admission import group_faults
@@ -35,7 +35,8 @@ def rolling(**fields: Any) -> dict[str, Any]:
         (
             [role("A_b")],
             {},
-            'spec.roles[0].name: "A_b" is not a valid DNS label: lower-case letters, digits and inner "-" only',
+            'spec.roles[0].name: "A_b" is not a valid DNS label: lower-case letters, digits and inner "-" only, '
+            "63 at most",
         ),
         (
             [role("a", workload={"apiVersion": "batch/v1", "kind": "Job"})],
@@ -180,6 +181,19 @@ def test_so_is_a_container_of_another_form_wherever_it_comes_from(field: str, va
 def test_all_faults_are_told_together() -> None:
     found = faults_of("a.b", spec(role("a", dependencies=["x"]), {"name": "b"}))
     assert [fault.path for fault in found] == ["metadata.name", "spec.roles[1].template", "spec.roles[0].dependencies"]
+
+
+def test_names_that_no_label_or_workload_holds_are_refused() -> None:
+    """The server would refuse each child by itself; pods of too long a LeaderWorkerSet would never be made."""
+    deployment = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment"}}
+    assert [fault.path for fault in faults_of("g" * 64, spec(role("a", **deployment)))] == ["metadata.name"]
+    [fault] = faults_of("g", spec(role("r" * 64, **deployment)))
+    assert str(fault).endswith('lower-case letters, digits and inner "-" only, 63 at most')
+    assert faults_of("g", spec(role("r" * 63, **deployment))) == []
+    ranks = {"workload": LWS, "leaderWorkerSet": {"size": 2}}
+    assert faults_of("g", spec(role("r" * 48, **ranks))) == []
+    [fault] = faults_of("g", spec(role("r" * 49, **ranks)))
+    assert str(fault).endswith("has 51 characters; a LeaderWorkerSet takes 50: shorten one")
 
 
 def test_names_that_become_one_when_cut_are_refused() -> None:

@@ -16,7 +16,8 @@ from tandem.operator.roles import RolePlan, plan_role
 from tandem.operator.shapes import Container, PodTemplate, shape_fault
 from tandem.operator.types import GroupSpec, Raw, Role
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_DNS_LABEL = re.compile(r"(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_NO_DNS_LABEL = '"{}" is not a valid DNS label: lower-case letters, digits and inner "-" only, 63 at most'
 STATEFUL_SET_LIMIT = 52
 """Pods of a StatefulSet carry `<name>-<10 digits>` as a label, which holds 63 characters."""
 
@@ -25,8 +26,7 @@ def faults_of(name: str, spec: GroupSpec) -> list[Fault]:
     """All faults of a group; empty when it can be built."""
     found: list[Fault] = []
     if not _DNS_LABEL.fullmatch(name):
-        message = f'"{name}" is not a valid DNS label: lower-case letters, digits and inner "-" only'
-        found.append(Fault("metadata.name", message))
+        found.append(Fault("metadata.name", _NO_DNS_LABEL.format(name)))
     found += _templates(spec)
     plans: dict[int, RolePlan] = {}
     for index in range(len(spec.roles)):
@@ -75,13 +75,14 @@ def _templates(spec: GroupSpec) -> Iterator[Fault]:
 def _role(group: str, index: int, role: Role, plan: RolePlan | None) -> Iterator[Fault]:
     path = f"spec.roles[{index}]"
     if not _DNS_LABEL.fullmatch(role.name):
-        message = f'"{role.name}" is not a valid DNS label: lower-case letters, digits and inner "-" only'
-        yield Fault(f"{path}.name", message)
+        yield Fault(f"{path}.name", _NO_DNS_LABEL.format(role.name))
     if plan is None:
         return
     size = len(f"{group}-{role.name}")
-    if plan.kind == "StatefulSet" and size > STATEFUL_SET_LIMIT:
-        message = f'"{group}-{role.name}" has {size} characters; a StatefulSet takes {STATEFUL_SET_LIMIT}: shorten one'
+    # A LeaderWorkerSet is a StatefulSet of leaders, and one of workers for each of them: `<name>-0` and so on.
+    limit = STATEFUL_SET_LIMIT - (len("-0") if plan.size > 1 else 0)
+    if plan.kind != "Deployment" and size > limit:
+        message = f'"{group}-{role.name}" has {size} characters; a {plan.kind} takes {limit}: shorten one'
         yield Fault(f"{path}.name", message)
     yield from _containers(f"{path}.template", plan.template)
     worker = f"{path}.template (worker)"
