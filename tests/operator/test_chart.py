@@ -3,6 +3,7 @@
 The templates use a small part of Go's language, which `tandem.operator.chart` renders and holds them to.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -114,6 +115,41 @@ def test_helm_renders_the_same(release: str, webhook: bool, tmp_path: Path) -> N
     subprocess.run(
         [helm, "lint", "--strict", CHART], check=True, capture_output=True, env={**os.environ, "HOME": str(tmp_path)}
     )
+
+
+def test_the_schema_of_the_values_knows_each_of_them() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert schema["properties"].keys() - {"global"} == values.keys()
+    closed = {name: item["properties"] for name, item in schema["properties"].items() if "properties" in item}
+    assert {name: set(found) for name, found in closed.items()} == {
+        name: set(values[name]) for name in ("image", "webhook", "podDisruptionBudget")
+    }
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(tool("helm") is None, reason="no helm for this machine: only it reads the schema of the values")
+@pytest.mark.parametrize(
+    ("flag", "where"),
+    [
+        ("webhook.enabled=true", "/webhook/certSecret"),  # or the Deployment would mount a Secret without a name
+        ("replicaCount=3", "replicaCount"),  # the name in upstream's chart
+        ("webhook.port=0", "/webhook/port"),
+        ("podAnnotations.a=1", "/podAnnotations/a"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(flag: str, where: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(tool("helm")), "template", "tandem-operator", str(CHART), "--set", flag],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert done.returncode != 0
+    assert "values don't meet the specifications" in done.stderr
+    assert where in done.stderr, done.stderr
 
 
 TAGS = ['{{ include "x" . }}', "{{ .Values.x | upper }}", "{{ .Values.absent }}", "{{ $x }}"]
