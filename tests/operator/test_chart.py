@@ -76,9 +76,11 @@ def test_the_pod_is_hardened() -> None:
 
 
 def test_it_may_do_no_more_than_it_does() -> None:
-    [role] = [i for i in render(CHART, {}) if i["kind"] == "ClusterRole" and i["metadata"]["name"] == "tandem-operator"]
+    own = ("tandem-operator", "tandem-operator-cluster")
+    roles = [i for i in render(CHART, {}) if i["kind"] == "ClusterRole" and i["metadata"]["name"] in own]
     verbs = {
         (group, name): rule["verbs"]
+        for role in roles
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for name in rule["resources"]
@@ -86,6 +88,20 @@ def test_it_may_do_no_more_than_it_does() -> None:
     assert not any("*" in (group, name) or "*" in allowed for (group, name), allowed in verbs.items())
     assert verbs["", "pods"] == ["get", "list", "watch"]
     assert verbs["", "secrets"] == ["create"], "it makes tokens of groups, and reads no Secret"
+
+
+def test_with_one_namespace_it_may_write_in_no_other() -> None:
+    found = render(CHART, {"namespace": "models"})
+    writing = [
+        item["metadata"]["name"]
+        for item in found
+        if item["kind"] == "ClusterRole" and {"create", "patch"} & {v for rule in item["rules"] for v in rule["verbs"]}
+    ]
+    bound = {item["roleRef"]["name"] for item in found if item["kind"] == "ClusterRoleBinding"}
+    assert bound == {"tandem-operator-cluster"}
+    assert not bound & set(writing)
+    [binding] = [i for i in found if i["kind"] == "RoleBinding" and i["roleRef"]["kind"] == "ClusterRole"]
+    assert (binding["metadata"]["namespace"], binding["roleRef"]["name"]) == ("models", "tandem-operator")
 
 
 @pytest.mark.timeout(60)
@@ -98,6 +114,7 @@ def test_helm_renders_the_same(release: str, webhook: bool, tmp_path: Path) -> N
         "podAnnotations": {"a": "b"},
         "tolerations": [{"operator": "Exists"}],
         "image": {"repository": "registry/tandem"},
+        "namespace": "models" if webhook else "",
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
     helm = str(tool("helm"))
