@@ -94,7 +94,7 @@ class _Planner:
             in_the_way[role or ""] = self._want(config_map(metadata, text))
         if self.gang is not None and not problems:
             metadata = self._metadata("PodGroup", self.group.name, None)
-            problems = self._want(pod_group(self.group, self.gang, self.plans, metadata))
+            problems = self._want(pod_group(self.group, self.gang, self.plans, metadata, self._asked()))
         views = list(self._roles(problems, in_the_way))
         for plan in self.plans:
             if enabled(plan.role):
@@ -287,6 +287,12 @@ class _Planner:
                 placed[name] += 1
         scheduled = {plan.role.name: placed[plan.role.name] // plan.size for plan in self.plans}
         return scaling_targets(self.group.spec.coordination, wished, current, scheduled, ready)
+
+    def _asked(self) -> dict[str, int]:
+        """Replicas that are asked for now: none of a role that waits for others, fewer of one that grows in step."""
+        ready = {plan.role.name: self._ready(plan) for plan in self.plans}
+        waits = {r.name for r in (p.role for p in self.plans) if self.found[r.name] is None and waiting_for(r, ready)}
+        return {name: 0 if name in waits else target for name, target in self._targets().items()}
 
     def _gang_problem(self) -> str | None:
         if self.gang is None:
