@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.operator.builders import group, pod, role, spec
 
+from tandem.cli import rbg
 from tandem.errors import ConfigError
 from tandem.operator.report import age, diff_text, find_revision, history_text, revision_text, status_text
 from tandem.operator.revisions import next_revision, rolled_back
@@ -112,3 +113,10 @@ def test_going_back_keeps_the_replicas_that_run() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5s"), (300, "5m"), (7200, "2h"), (200000, "2d")])
 def test_age(seconds: int, text: str) -> None:
     assert age(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+def test_the_plugin_tells_its_version_as_upstreams_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        rbg.run(["--version"], program="kubectl rbg")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("kubectl rbg ")

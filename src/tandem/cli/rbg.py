@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 from tandem.core.paths import at
 from tandem.errors import ConfigError, RequestError, Unavailable
@@ -106,6 +107,7 @@ def _spec(group: Raw) -> GroupSpec:
 
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, allow_abbrev=False, description="Look at a RoleBasedGroup.")
+    parser.add_argument("--version", action="version", version=f"{program} {version('tandem-pd')}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     texts = {
         "status": "how ready each role is, and what is in the way",
