@@ -227,6 +227,17 @@ def test_a_partition_of_all_pods_is_refused_at_admission_and_holds_them_all_wher
     assert wish(plan, "StatefulSet", "pd-a")["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 2
 
 
+@pytest.mark.parametrize("other", ["template", "standalonePattern"])
+def test_a_role_that_is_written_in_two_ways_is_refused_at_admission(other: str) -> None:
+    value = pod() if other == "template" else {"template": pod()}
+    twice = role("a", **{"leaderWorkerPattern": {"template": pod()}, other: value})
+    found = group_faults({"metadata": {"name": "pd"}, "spec": {"roles": [twice]}})
+    assert [str(fault) for fault in found] == [
+        f"spec.roles[0]: {other} and leaderWorkerPattern exclude each other; keep one"
+    ]
+    assert faults_of("pd", spec(twice)) == [], "where it is there already, the pattern holds"
+
+
 def test_an_autoscaler_that_takes_pods_away_makes_no_group_invalid() -> None:
     scaled = role("a", replicas=3, scalingAdapter={"enable": True}, **rolling(partition=2))
     by = group(scaled)

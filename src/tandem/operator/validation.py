@@ -50,6 +50,13 @@ def slips(spec: GroupSpec) -> Iterator[Fault]:
     must not make its group invalid.
     """
     for index, role in enumerate(spec.roles):
+        sources = {
+            "template": role.template or role.template_ref,
+            "standalonePattern": role.standalone_pattern,
+            "leaderWorkerPattern": role.leader_worker_pattern,
+        }
+        if len(given := [word for word, value in sources.items() if value is not None]) > 1:
+            yield Fault(f"spec.roles[{index}]", f"{' and '.join(given)} exclude each other; keep one")
         update = role.rollout_strategy.rolling_update if role.rollout_strategy else None
         scaled = role.scaling_adapter is not None and role.scaling_adapter.enable
         if update is None or scaled or not isinstance(update.partition, int) or not role.replicas > 0:
