@@ -81,6 +81,11 @@ def test_a_gang_does_not_wait_for_a_role_that_waits_for_the_gang() -> None:
     assert wish(plan_children(slow, seen()), "PodGroup", "pd")["spec"]["minMember"] == 2
 
 
+def test_a_gang_that_is_scaled_to_nothing_asks_for_one_pod() -> None:
+    by = group(role("a", replicas=0), podGroupPolicy={"kubeScheduling": {}})
+    assert wish(plan_children(by, seen()), "PodGroup", "pd")["spec"]["minMember"] == 1
+
+
 def test_own_terms_for_the_same_topology_are_left() -> None:
     term = [{"topologyKey": "rack", "labelSelector": {}}]
     block = {"requiredDuringSchedulingIgnoredDuringExecution": term}

@@ -68,7 +68,7 @@ def pod_group(group: Group, gang: Gang, plans: Sequence[RolePlan], metadata: Raw
     policy = group.spec.pod_group_policy
     minimums = policy.role_minimums if policy else {}
     pods = {plan.role.name: plan.size * _least(plan.role.name, replicas, minimums) for plan in plans}
-    spec: Raw = {"minMember": sum(pods.values())}
+    spec: Raw = {"minMember": max(1, sum(pods.values()))}  # scheduler-plugins takes no 0
     if gang.scheduler == "scheduler-plugins":
         spec["scheduleTimeoutSeconds"] = gang.timeout_s
     else:
