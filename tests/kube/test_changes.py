@@ -165,6 +165,16 @@ async def _restarted(cluster: Cluster) -> bool:
     return found.get("reason") == "RBGRestartCompleted"
 
 
+async def test_quick_edits_end_at_the_last_of_them(cluster: Cluster) -> None:
+    """Nobody waits for the one before; the size changes in the middle of a rollout, and back."""
+    for number in range(6):
+        await cluster.group("g", rolling(f"v{number}", 2 + number % 2))
+    await until(lambda: _images_are(cluster, ["v5"] * 3), lambda: images(cluster), limit_s=40)
+    await cluster.ready("g")
+    assert await replicas(cluster, "g-a") == 3
+    assert (await cluster.condition("RoleBasedGroup", "g", labels.ROLLING))["status"] == "False"
+
+
 async def test_history_has_a_revision_for_each_content_and_five_at_most(cluster: Cluster) -> None:
     for number in range(7):
         await cluster.group("g", rolling(f"v{number}", 1))

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,8 @@ from tests.tools import tool
 
 from tandem.core.paths import at
 from tandem.operator import labels
-from tandem.operator.api import url_of
+from tandem.operator.api import JSON_PATCH, url_of
+from tandem.operator.crds import as_yaml, crds
 from tandem.operator.types import Raw
 
 GUIDE = Path(__file__).parents[2] / "deploy" / "guide"
@@ -94,6 +96,37 @@ async def test_edited_and_deleted_children_come_back(cluster: Cluster) -> None:
         return mended and await cluster.get("Service", "s-g-a") is not None
 
     await until(restored)
+
+
+async def test_what_somebody_adds_to_a_child_goes_again_and_a_restart_by_kubectl_stays(cluster: Cluster) -> None:
+    await cluster.group("g", role("a"))
+    await cluster.ready("g")
+    template, mark = "/spec/template/spec/containers", {"kubectl.kubernetes.io/restartedAt": "now"}
+    edits: list[tuple[str, str, str, Any]] = [
+        ("StatefulSet", "g-a", f"{template}/-", {"name": "more", "image": "x"}),
+        ("StatefulSet", "g-a", f"{template}/0/env/-", {"name": "MORE", "value": "1"}),
+        ("StatefulSet", "g-a", f"{template}/0/command", ["other"]),
+        ("StatefulSet", "g-a", "/spec/template/metadata/annotations", mark),
+        ("Service", "s-g-a", "/spec/selector/more", "x"),
+    ]
+    for kind, name, path, value in edits:
+        steps, where = [{"op": "add", "path": path, "value": value}], url_of(kind, cluster.namespace, name)
+        await cluster.api.request("PATCH", where, steps, params={"fieldManager": "kubectl-edit"}, content=JSON_PATCH)
+
+    async def restored() -> bool:
+        pod_template = (await cluster.must("StatefulSet", "g-a"))["spec"]["template"]
+        selector = (await cluster.must("Service", "s-g-a"))["spec"]["selector"]
+        names = [container["name"] for container in pod_template["spec"]["containers"]]
+        left = {"MORE", "command", "more"} & {
+            *(variable["name"] for variable in pod_template["spec"]["containers"][0]["env"]),
+            *pod_template["spec"]["containers"][0],
+            *selector,
+        }
+        return names == ["main"] and not left
+
+    await until(restored)
+    await cluster.ready("g")
+    assert (await cluster.must("StatefulSet", "g-a"))["spec"]["template"]["metadata"]["annotations"] == mark
 
 
 async def test_foreign_namesakes_are_left_alone_and_named(cluster: Cluster) -> None:
@@ -222,6 +255,55 @@ async def test_plain_kubectl_apply_takes_the_definitions_and_a_group(
     assert (await kubectl("get", "rbg")).split()[:5] == ["NAME", "READY", "AGE", "dynamo-pd", "True"]
     wait = await kubectl("wait", "rbg/dynamo-pd", "--for=condition=Ready", "--timeout=5s")
     assert "condition met" in wait
+
+
+@pytest.mark.skipif(tool("kubectl") is None, reason="no kubectl for this machine")
+async def test_our_definitions_take_the_place_of_upstreams_with_what_is_stored(
+    empty: Cluster, kubeconfig: str, tmp_path: Path
+) -> None:
+    """Upstream's, from v0.7 on, store v1alpha2 and ask a webhook to convert, which goes with its operator.
+
+    Under another group's name, since the other tests need their own.
+    """
+
+    def definition(**spec: Any) -> str:
+        ours = crds()["rolebasedgroups"]
+        foreign = f"upstream-{empty.namespace}.test"
+        found = {**ours, "metadata": {"name": f"rolebasedgroups.{foreign}"}}
+        found["spec"] = {**ours["spec"], "group": foreign, **spec}
+        file = tmp_path / "crd.yaml"
+        file.write_text(as_yaml(found))
+        return str(file)
+
+    async def kubectl(*words: str) -> tuple[int, str]:
+        command = [str(tool("kubectl")), "--kubeconfig", kubeconfig, "-n", empty.namespace, *words]
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    async def does(*words: str) -> bool:
+        return (await kubectl(*words))[0] == 0
+
+    versions = [{**each, "storage": not each["storage"]} for each in crds()["rolebasedgroups"]["spec"]["versions"]]
+    assert await does("create", "-f", definition(versions=versions))
+    body = {"roles": [{"name": "a", "standalonePattern": {"template": pod()}}]}
+    group = {"apiVersion": f"upstream-{empty.namespace}.test/v1alpha2", "kind": "RoleBasedGroup", "spec": body}
+    (tmp_path / "group.yaml").write_text(yaml.safe_dump({**group, "metadata": {"name": "old"}}))
+    await until(lambda: does("create", "--validate=false", "-f", str(tmp_path / "group.yaml")))
+    called = {"service": {"name": "gone", "namespace": empty.namespace}}
+    webhook = {"conversionReviewVersions": ["v1"], "clientConfig": called}
+    asking = definition(versions=versions, conversion={"strategy": "Webhook", "webhook": webhook})
+    assert await does("replace", "-f", asking)
+    read = ("get", f"rolebasedgroups.v1alpha1.upstream-{empty.namespace}.test", "old", "-o", "yaml")
+
+    async def fails() -> bool:
+        return "conversion webhook" in (await kubectl(*read))[1]
+
+    await until(fails)
+    assert not await does("apply", "-f", definition()), "as the page says"
+    assert await does("replace", "-f", definition())
+    await until(lambda: does(*read))
+    assert "standalonePattern" in (await kubectl(*read))[1]
+    assert await does("delete", "-f", definition())
 
 
 async def test_patterns_of_v1alpha2_through_its_own_endpoint(cluster: Cluster) -> None:

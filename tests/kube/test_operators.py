@@ -53,6 +53,10 @@ async def test_workloads_of_the_upstream_operator_are_taken_over_without_a_new_p
     await empty.group("g", role("a", replicas=2, template=pod("main", "more")))
     await empty.ready("g")
     assert len((await empty.must("Pod", "g-a-0"))["spec"]["containers"]) == 2
+    await empty.group("g", role("a", replicas=2, template=pod("another")))  # upstream's `main` must not stay beside it
+    await empty.ready("g")
+    found = (await empty.must("StatefulSet", "g-a"))["spec"]["template"]["spec"]["containers"]
+    assert [container["name"] for container in found] == ["another"]
     await stop(operator)
 
 

@@ -29,9 +29,12 @@ PLURALS = {
 }
 
 
-async def apply_rights(cluster: Cluster) -> str:
-    """The chart's account and roles, in this namespace; returns a token of the account."""
-    objects = [item for item in render(CHART, {}, namespace=cluster.namespace) if item["kind"] in PLURALS]
+async def apply_rights(cluster: Cluster, *, alone: bool) -> str:
+    """The chart's account and roles, in this namespace, or for it alone; returns a token of the account."""
+    values: Raw = {"namespace": cluster.namespace} if alone else {}
+    release = "alone" if alone else "tandem-operator"
+    made = render(CHART, values, release=release, namespace=cluster.namespace)
+    objects = [item for item in made if item["kind"] in PLURALS]
     assert {item["kind"] for item in objects} == PLURALS.keys()
     for item in objects:
         metadata, version = item["metadata"], item["apiVersion"]
@@ -39,7 +42,7 @@ async def apply_rights(cluster: Cluster) -> str:
         middle = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
         path = f"{root}{middle}/{PLURALS[item['kind']]}/{metadata['name']}"
         await cluster.api.request("PATCH", path, item, params={"fieldManager": "test", "force": "true"}, content=APPLY)
-    account = f"/api/v1/namespaces/{cluster.namespace}/serviceaccounts/tandem-operator/token"
+    account = f"/api/v1/namespaces/{cluster.namespace}/serviceaccounts/{release}/token"
     asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
     return str((await cluster.api.create(account, asked))["status"]["token"])
 
@@ -53,12 +56,14 @@ def as_account(kubeconfig: str, token: str, folder: Path) -> str:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("alone", [False, True])
 async def test_the_charts_rights_are_enough_for_all_that_it_does(
-    empty: Cluster, run_operator: Runner, kubeconfig: str, tmp_path: Path
+    alone: bool, empty: Cluster, run_operator: Runner, kubeconfig: str, tmp_path: Path
 ) -> None:
     """Everything that it makes, changes, deletes and tells once; what it may not do would be an answer 403."""
     port = str(free_port())
-    flags = ["--kubeconfig", as_account(kubeconfig, await apply_rights(empty), tmp_path), "--http-port", port]
+    flags = ["--kubeconfig", as_account(kubeconfig, await apply_rights(empty, alone=alone), tmp_path)]
+    flags += ["--http-port", port, *(["--namespace", empty.namespace] if alone else [])]
     operator = run_operator(*flags, "--lease-namespace", empty.namespace, name="rights")
     profile = f"p-{empty.namespace}"
     await empty.write("ClusterEngineRuntimeProfile", profile, {"containers": [{"name": "side", "image": "x"}]})

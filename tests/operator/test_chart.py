@@ -3,6 +3,7 @@
 The templates use a small part of Go's language, which `tandem.operator.chart` renders and holds them to.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -75,9 +76,11 @@ def test_the_pod_is_hardened() -> None:
 
 
 def test_it_may_do_no_more_than_it_does() -> None:
-    [role] = [i for i in render(CHART, {}) if i["kind"] == "ClusterRole" and i["metadata"]["name"] == "tandem-operator"]
+    own = ("tandem-operator", "tandem-operator-cluster")
+    roles = [i for i in render(CHART, {}) if i["kind"] == "ClusterRole" and i["metadata"]["name"] in own]
     verbs = {
         (group, name): rule["verbs"]
+        for role in roles
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for name in rule["resources"]
@@ -85,6 +88,20 @@ def test_it_may_do_no_more_than_it_does() -> None:
     assert not any("*" in (group, name) or "*" in allowed for (group, name), allowed in verbs.items())
     assert verbs["", "pods"] == ["get", "list", "watch"]
     assert verbs["", "secrets"] == ["create"], "it makes tokens of groups, and reads no Secret"
+
+
+def test_with_one_namespace_it_may_write_in_no_other() -> None:
+    found = render(CHART, {"namespace": "models"})
+    writing = [
+        item["metadata"]["name"]
+        for item in found
+        if item["kind"] == "ClusterRole" and {"create", "patch"} & {v for rule in item["rules"] for v in rule["verbs"]}
+    ]
+    bound = {item["roleRef"]["name"] for item in found if item["kind"] == "ClusterRoleBinding"}
+    assert bound == {"tandem-operator-cluster"}
+    assert not bound & set(writing)
+    [binding] = [i for i in found if i["kind"] == "RoleBinding" and i["roleRef"]["kind"] == "ClusterRole"]
+    assert (binding["metadata"]["namespace"], binding["roleRef"]["name"]) == ("models", "tandem-operator")
 
 
 @pytest.mark.timeout(60)
@@ -97,6 +114,7 @@ def test_helm_renders_the_same(release: str, webhook: bool, tmp_path: Path) -> N
         "podAnnotations": {"a": "b"},
         "tolerations": [{"operator": "Exists"}],
         "image": {"repository": "registry/tandem"},
+        "namespace": "models" if webhook else "",
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
     helm = str(tool("helm"))
@@ -114,6 +132,41 @@ def test_helm_renders_the_same(release: str, webhook: bool, tmp_path: Path) -> N
     subprocess.run(
         [helm, "lint", "--strict", CHART], check=True, capture_output=True, env={**os.environ, "HOME": str(tmp_path)}
     )
+
+
+def test_the_schema_of_the_values_knows_each_of_them() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert schema["properties"].keys() - {"global"} == values.keys()
+    closed = {name: item["properties"] for name, item in schema["properties"].items() if "properties" in item}
+    assert {name: set(found) for name, found in closed.items()} == {
+        name: set(values[name]) for name in ("image", "webhook", "podDisruptionBudget")
+    }
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(tool("helm") is None, reason="no helm for this machine: only it reads the schema of the values")
+@pytest.mark.parametrize(
+    ("flag", "where"),
+    [
+        ("webhook.enabled=true", "/webhook/certSecret"),  # or the Deployment would mount a Secret without a name
+        ("replicaCount=3", "replicaCount"),  # the name in upstream's chart
+        ("webhook.port=0", "/webhook/port"),
+        ("podAnnotations.a=1", "/podAnnotations/a"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(flag: str, where: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(tool("helm")), "template", "tandem-operator", str(CHART), "--set", flag],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert done.returncode != 0
+    assert "values don't meet the specifications" in done.stderr
+    assert where in done.stderr, done.stderr
 
 
 TAGS = ['{{ include "x" . }}', "{{ .Values.x | upper }}", "{{ .Values.absent }}", "{{ $x }}"]

@@ -166,6 +166,20 @@ class TestOthers:
         assert names(plan) == [("ConfigMap", "pd-a")]
         assert plan.views[0].problem == "Service s-pd-a exists and is not this group's: delete or rename it"
 
+    def test_so_is_one_of_a_discovery_file_or_a_pod_group_before_pods_need_them(self) -> None:
+        """Pods that mount somebody else's ConfigMap would wait for ever, and nobody would say why."""
+        by = group(role("a"), role("b"), podGroupPolicy={"kubeScheduling": {}})
+        plan = plan_children(by, seen(someone_elses("ConfigMap", "pd-a")))
+        assert [view.problem for view in plan.views] == [
+            "ConfigMap pd-a exists and is not this group's: delete or rename it",
+            None,
+        ]
+        assert [name for kind, name in names(plan) if kind == "StatefulSet"] == ["pd-b"]
+        plan = plan_children(by, seen(someone_elses("PodGroup", "pd")))
+        found = "PodGroup pd exists and is not this group's: delete or rename it"
+        assert [view.problem for view in plan.views] == [found, found]
+        assert not [name for kind, name in names(plan) if kind == "StatefulSet"]
+
     def test_a_child_of_a_former_group_of_the_name_is_waited_for(self) -> None:
         old = owned("StatefulSet", "pd-a", group())
         old["metadata"]["ownerReferences"][0]["uid"] = "another"

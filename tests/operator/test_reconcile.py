@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from tests.operator.builders import role
+from tests.operator.builders import ALL_KINDS, role
 from tests.operator.test_ports import SIDE, asking
 
 from tandem.operator import labels, ports
 from tandem.operator.access import Access
+from tandem.operator.adapters import KIND as ADAPTER
 from tandem.operator.api import Api, ApiError
 from tandem.operator.cache import Cache
 from tandem.operator.metrics import OperatorMetrics
@@ -165,3 +166,26 @@ async def test_a_status_that_differs_in_one_count_is_written() -> None:
     writes = api.calls.count(("PATCH", told))
     await reconciler.reconcile(("default", "g"))
     assert api.calls.count(("PATCH", told)) == writes
+
+
+async def test_an_adapter_of_somebody_else_is_not_written() -> None:
+    api, cache, reconciler = world(a_group("g", role("a", scalingAdapter={"enable": True})))
+    target = {"scaleTargetRef": {"name": "g", "role": "a"}}
+    foreign: Raw = {"metadata": {"name": "g-a", "namespace": "default", "uid": "1"}, "spec": target}
+    cache.put(ADAPTER, foreign)
+    api.kept[f"/apis/{labels.GROUP}/v1alpha1/namespaces/default/rolebasedgroupscalingadapters/g-a"] = foreign
+    await reconciler.reconcile(("default", "g"))
+    assert {method for method, path in api.calls if "scalingadapters" in path} == {"GET"}
+    assert cache.get("StatefulSet", "default", "g-a") is not None
+
+
+async def test_a_pod_group_that_the_server_refuses_is_told() -> None:
+    item = a_group("g", role("a"))
+    item["spec"]["podGroupPolicy"] = {"kubeScheduling": {}}
+    api, cache, _ = world(item)
+    reconciler = GroupReconciler(api, cache, OperatorMetrics(), lambda: ServerFacts(kinds=ALL_KINDS))
+    path = "/apis/scheduling.x-k8s.io/v1alpha1/namespaces/default/podgroups/g"
+    api.refuse["PATCH", path] = ApiError(403, "Forbidden", "no")
+    assert (await reconciler.reconcile(("default", "g"))).failed
+    ready = cache.get(KIND, "default", "g")["status"]["conditions"][0]  # type: ignore[index]
+    assert ready["message"] == "role a: PodGroup g was refused: no"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.operator.builders import group, pod, role, spec
 
+from tandem.cli import rbg
 from tandem.errors import ConfigError
 from tandem.operator.report import age, diff_text, find_revision, history_text, revision_text, status_text
 from tandem.operator.revisions import next_revision, rolled_back
@@ -93,6 +94,15 @@ def test_which_revision() -> None:
         find_revision(past[:1], None)
 
 
+@pytest.mark.parametrize("broken", [[role("a", dependencies=["x"])], [role("a", replicas="many")]])
+def test_before_what_could_not_be_built_is_what_runs(broken: list[Raw]) -> None:
+    """No operator makes a revision of it, so to go back from it is to go to the newest."""
+    past = revisions(ONE, TWO)
+    assert find_revision(past, None, {"roles": TWO})["revision"] == 1
+    assert find_revision(past, None, {"roles": broken})["revision"] == 2
+    assert find_revision(past[:1], None, {"roles": broken})["revision"] == 1
+
+
 def test_going_back_keeps_the_replicas_that_run() -> None:
     past = revisions(TWO)
     back = rolled_back({"roles": [{"name": "a", "replicas": 5}], "coordination": ["kept"]}, past[0])
@@ -103,3 +113,10 @@ def test_going_back_keeps_the_replicas_that_run() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5s"), (300, "5m"), (7200, "2h"), (200000, "2d")])
 def test_age(seconds: int, text: str) -> None:
     assert age(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+def test_the_plugin_tells_its_version_as_upstreams_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        rbg.run(["--version"], program="kubectl rbg")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("kubectl rbg ")

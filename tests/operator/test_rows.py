@@ -67,6 +67,25 @@ def test_without_the_pod_groups_kind_roles_wait_and_say_for_what() -> None:
     assert ("StatefulSet", "pd-a") not in names(plan)
 
 
+def test_a_gang_does_not_wait_for_a_role_that_waits_for_the_gang() -> None:
+    """No pod of a gang is placed before all that it counts are there: so it counts those that are asked for."""
+    by = group(role("a", replicas=2), role("b", replicas=3, dependencies=["a"]), podGroupPolicy={"kubeScheduling": {}})
+    first = plan_children(by, seen())
+    assert wish(first, "PodGroup", "pd")["spec"]["minMember"] == 2
+    made = [observed(item) for item in first.apply]
+    assert wish(plan_children(by, seen(*made)), "PodGroup", "pd")["spec"]["minMember"] == 5
+    lost = [observed(item, ready=0) if item["kind"] == "StatefulSet" else item for item in settle(by)]
+    assert wish(plan_children(by, seen(*lost)), "PodGroup", "pd")["spec"]["minMember"] == 5
+    step = [{"name": "r", "roles": ["a", "b"], "strategy": {"scaling": {"maxSkew": "25%"}}}]
+    slow = group(role("a", replicas=4), role("b", replicas=4), podGroupPolicy={"kubeScheduling": {}}, coordination=step)
+    assert wish(plan_children(slow, seen()), "PodGroup", "pd")["spec"]["minMember"] == 2
+
+
+def test_a_gang_that_is_scaled_to_nothing_asks_for_one_pod() -> None:
+    by = group(role("a", replicas=0), podGroupPolicy={"kubeScheduling": {}})
+    assert wish(plan_children(by, seen()), "PodGroup", "pd")["spec"]["minMember"] == 1
+
+
 def test_own_terms_for_the_same_topology_are_left() -> None:
     term = [{"topologyKey": "rack", "labelSelector": {}}]
     block = {"requiredDuringSchedulingIgnoredDuringExecution": term}

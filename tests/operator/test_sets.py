@@ -119,6 +119,8 @@ def test_admission_checks_a_sets_groups() -> None:
     assert [fault.path for fault in set_faults(item)] == ["spec.template.roles[0].dependencies"]
     assert set_faults(a_set(2)) == []
     assert [fault.path for fault in set_faults({"metadata": {"name": "s"}, "spec": {}})] == ["spec.template"]
+    wrong = {"metadata": {"name": "s"}, "spec": {"template": {"roles": [{"name": "a", "replicas": "two"}]}}}
+    assert [str(fault) for fault in set_faults(wrong)] == ["spec.template.roles[0].replicas: expected `int`, got `str`"]
 
 
 def test_admission_names_the_path_of_a_wrong_type() -> None:

@@ -144,6 +144,22 @@ class TestRestart:
         assert trigger(ready, [self.a_pod(phase="Failed")]) == "pod pd-a-0 failed"
         assert trigger(ready, [self.a_pod()]) is None
 
+    @pytest.mark.parametrize(
+        ("began", "why"), [(NOW, None), ("2026-01-01T00:00:05Z", "container c of pod pd-a-0 restarted")]
+    )
+    def test_a_container_that_failed_on_the_way_to_ready_does_not_restart_the_group(
+        self, began: str, why: str | None
+    ) -> None:
+        """Or a group whose pods fail once before what they need is there would start anew for ever."""
+        again = self.a_pod(1)
+        [container] = again["status"]["containerStatuses"]
+        for past in (
+            {"state": {"running": {"startedAt": began}}},
+            {"lastState": {"terminated": {"finishedAt": began}}},
+        ):
+            again["status"]["containerStatuses"] = [{**container, **past}]
+            assert trigger(self.once_ready(), [again]) == why
+
     def test_other_roles_and_groups_that_were_never_ready_do_not(self) -> None:
         assert trigger(self.once_ready(), [self.a_pod(1, of="b")]) is None
         assert trigger(self.by, [self.a_pod(1)]) is None

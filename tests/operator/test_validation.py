@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from tests.operator.builders import group, pod, role, seen, settle, spec, wish
+from tests.operator.builders import LWS, group, pod, role, seen, settle, spec, wish
 
 from tandem.operator.adapters import with_adapters
 from tandem.operator.admission import group_faults
 from tandem.operator.children import plan_children
+from tandem.operator.parse import parse_group
 from tandem.operator.validation import faults_of
 
 UPDATE = "spec.roles[0].rolloutStrategy.rollingUpdate"
@@ -34,7 +35,8 @@ def rolling(**fields: Any) -> dict[str, Any]:
         (
             [role("A_b")],
             {},
-            'spec.roles[0].name: "A_b" is not a valid DNS label: lower-case letters, digits and inner "-" only',
+            'spec.roles[0].name: "A_b" is not a valid DNS label: lower-case letters, digits and inner "-" only, '
+            "63 at most",
         ),
         (
             [role("a", workload={"apiVersion": "batch/v1", "kind": "Job"})],
@@ -130,9 +132,68 @@ def test_a_fault_names_the_path_and_the_fix(roles: list[Any], more: dict[str, An
     assert [str(found) for found in faults_of("pd", spec(*roles, **more))] == [fault]
 
 
+ROLE = "spec.roles[0].template"
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        ({"metadata": "x", **pod()}, f"{ROLE}.metadata: expected `object | null`, got `str`"),
+        ({"metadata": {"labels": {"a": 1}}, **pod()}, f"{ROLE}.metadata.labels[...]: expected `str | null`, got `int`"),
+        ({"spec": "x"}, f"{ROLE}.spec: expected `object | null`, got `str`"),
+        ({"spec": {"containers": ["x"]}}, f"{ROLE}.spec.containers[0]: expected `object`, got `str`"),
+        (pod(volumes={"v": {}}), f"{ROLE}.spec.volumes: expected `array | null`, got `object`"),
+        (pod(affinity=[1]), f"{ROLE}.spec.affinity: expected `object | null`, got `array`"),
+    ],
+)
+def test_a_template_of_another_form_is_a_fault_and_no_crash(template: Any, fault: str) -> None:
+    """The definitions leave templates open, so the server does not see it."""
+    assert [str(found) for found in faults_of("pd", spec(role("a", template=template)))] == [fault]
+    item = {"metadata": {"name": "g", "namespace": "d", "uid": "u"}, "spec": {"roles": [role("a", template=template)]}}
+    assert [str(found) for found in plan_children(parse_group(item), seen()).faults] == [fault]
+    shared = {"roleTemplates": [{"name": "t", "template": template}]}
+    found = faults_of("pd", spec(role("a", templateRef={"name": "t"}, templatePatch={}), **shared))
+    assert str(found[0]) == fault.replace(ROLE, "spec.roleTemplates[0].template")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("env", "A=b", "env: expected `array | null`, got `str`"),
+        ("env", [{"name": "PORT", "value": 60}], "env[0].value: expected `str | null`, got `int`"),
+        ("command", "sh -c x", "command: expected `array | null`, got `str`"),
+        ("volumeMounts", [{"mountPath": 1}], "volumeMounts[0].mountPath: expected `str`, got `int`"),
+        ("ports", [80], "ports[0]: expected `object`, got `int`"),
+    ],
+)
+def test_so_is_a_container_of_another_form_wherever_it_comes_from(field: str, value: Any, fault: str) -> None:
+    wrong = {"name": "c", "image": "x", field: value}
+    found = faults_of("pd", spec(role("a", template={"spec": {"containers": [wrong]}})))
+    assert [str(each) for each in found] == [f"{ROLE}.spec.containers[0].{fault}"]
+    changes = [{"profileName": "p", "containers": [wrong]}]
+    found = faults_of("pd", spec(role("a", engineRuntimes=changes)))
+    assert [str(each) for each in found] == [f"spec.roles[0].engineRuntimes[0].containers[0].{fault}"]
+    used = group(role("a", engineRuntimes=[{"profileName": "p"}]))
+    [view] = plan_children(used, seen(profiles={"p": {"containers": [wrong]}})).views
+    assert view.problem == f"spec.roles[0].engineRuntimes[0]: profile 'p'.{fault}"
+
+
 def test_all_faults_are_told_together() -> None:
     found = faults_of("a.b", spec(role("a", dependencies=["x"]), {"name": "b"}))
     assert [fault.path for fault in found] == ["metadata.name", "spec.roles[1].template", "spec.roles[0].dependencies"]
+
+
+def test_names_that_no_label_or_workload_holds_are_refused() -> None:
+    """The server would refuse each child by itself; pods of too long a LeaderWorkerSet would never be made."""
+    deployment = {"workload": {"apiVersion": "apps/v1", "kind": "Deployment"}}
+    assert [fault.path for fault in faults_of("g" * 64, spec(role("a", **deployment)))] == ["metadata.name"]
+    [fault] = faults_of("g", spec(role("r" * 64, **deployment)))
+    assert str(fault).endswith('lower-case letters, digits and inner "-" only, 63 at most')
+    assert faults_of("g", spec(role("r" * 63, **deployment))) == []
+    ranks = {"workload": LWS, "leaderWorkerSet": {"size": 2}}
+    assert faults_of("g", spec(role("r" * 48, **ranks))) == []
+    [fault] = faults_of("g", spec(role("r" * 49, **ranks)))
+    assert str(fault).endswith("has 51 characters; a LeaderWorkerSet takes 50: shorten one")
 
 
 def test_names_that_become_one_when_cut_are_refused() -> None:
@@ -164,6 +225,17 @@ def test_a_partition_of_all_pods_is_refused_at_admission_and_holds_them_all_wher
     plan = plan_children(group(held), seen())
     assert plan.faults == []
     assert wish(plan, "StatefulSet", "pd-a")["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 2
+
+
+@pytest.mark.parametrize("other", ["template", "standalonePattern"])
+def test_a_role_that_is_written_in_two_ways_is_refused_at_admission(other: str) -> None:
+    value = pod() if other == "template" else {"template": pod()}
+    twice = role("a", **{"leaderWorkerPattern": {"template": pod()}, other: value})
+    found = group_faults({"metadata": {"name": "pd"}, "spec": {"roles": [twice]}})
+    assert [str(fault) for fault in found] == [
+        f"spec.roles[0]: {other} and leaderWorkerPattern exclude each other; keep one"
+    ]
+    assert faults_of("pd", spec(twice)) == [], "where it is there already, the pattern holds"
 
 
 def test_an_autoscaler_that_takes_pods_away_makes_no_group_invalid() -> None:

@@ -8,8 +8,9 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
-from tandem.errors import ConfigError
+from tandem.errors import ConfigError, ServingError, Unavailable
 from tandem.operator.access import Access, find_access
+from tandem.operator.api import ApiError
 
 
 def run(arguments: Sequence[str], *, program: str) -> int:
@@ -57,8 +58,10 @@ async def _serve(access: Access, options: argparse.Namespace, environ: Mapping[s
     )
     try:
         await Operator(access, wish, stop).run()
-    except* ConfigError as errors:
+    except* ServingError as errors:
         raise errors.exceptions[0] from None
+    except* ApiError as errors:
+        raise Unavailable(f"{access.server}: {errors.exceptions[0]}") from None
     print(f"{options.program}: stopped", file=sys.stderr)
     return 0
 

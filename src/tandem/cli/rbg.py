@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 from tandem.core.paths import at
 from tandem.errors import ConfigError, RequestError, Unavailable
@@ -62,7 +63,7 @@ async def _run(access: Access, options: argparse.Namespace) -> int:
             case "history":
                 past = await _revisions(api, group)
                 one = options.revision
-                print(revision_text(find_revision(past, one)) if one else history_text(past))
+                print(history_text(past) if one is None else revision_text(find_revision(past, one)))
             case "diff":
                 revision = find_revision(await _revisions(api, group), options.revision)
                 print(diff_text(_spec(group), revision) or f"revision {revision['revision']} is what runs")
@@ -72,7 +73,7 @@ async def _run(access: Access, options: argparse.Namespace) -> int:
 
 
 async def _undo(api: Api, group: Raw, options: argparse.Namespace) -> None:
-    revision = find_revision(await _revisions(api, group), options.revision)
+    revision = find_revision(await _revisions(api, group), options.revision, group["spec"])
     metadata, number = group["metadata"], revision["revision"]
     if options.dry_run:
         print(diff_text(_spec(group), revision) or f"revision {number} is what runs")
@@ -106,6 +107,7 @@ def _spec(group: Raw) -> GroupSpec:
 
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, allow_abbrev=False, description="Look at a RoleBasedGroup.")
+    parser.add_argument("--version", action="version", version=f"{program} {version('tandem-pd')}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     texts = {
         "status": "how ready each role is, and what is in the way",

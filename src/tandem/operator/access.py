@@ -42,7 +42,10 @@ class Access:
         if self._cached is not None and time.monotonic() < self._cached[1]:
             return self._cached[0]
         if self.token_file is not None:
-            found = self.token_file.read_text().strip()
+            try:
+                found = self.token_file.read_text().strip()
+            except OSError as error:
+                raise ConfigError(f"the token {self.token_file} cannot be read: {error.strerror}") from error
             self._cached = (found, time.monotonic() + _TOKEN_READ_AGAIN_S)
             return found
         if self.exec_spec is not None:
@@ -55,14 +58,17 @@ class Access:
         """For an HTTPS client; the key never stays on disk."""
         if not self.server.startswith("https"):
             return False
-        context = ssl.create_default_context(cadata=self.ca_pem)
-        if not self.verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if self.client_cert_pem and self.client_key_pem:
-            with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-                file.write(self.client_cert_pem + "\n" + self.client_key_pem)
-                file.flush()
-                context.load_cert_chain(file.name)
+        try:
+            context = ssl.create_default_context(cadata=self.ca_pem)
+            if not self.verify:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if self.client_cert_pem and self.client_key_pem:
+                with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+                    file.write(self.client_cert_pem + "\n" + self.client_key_pem)
+                    file.flush()
+                    context.load_cert_chain(file.name)
+        except ssl.SSLError as error:
+            raise ConfigError(f"a certificate or key for {self.server} is none: {error}") from error
         return context
 
 
@@ -102,8 +108,11 @@ def read_kubeconfig(document: Any, *, context: str | None, base: Path) -> Access
     spec = _named(document, "contexts", "context", chosen)
     cluster = _named(document, "clusters", "cluster", spec.get("cluster"))
     user = _named(document, "users", "user", spec.get("user")) if spec.get("user") else {}
+    server = str(cluster.get("server") or "").rstrip("/")
+    if not server.startswith(("http://", "https://")):
+        raise ConfigError(f"kubeconfig: cluster {spec.get('cluster')!r} has server {server!r}; write https://HOST:PORT")
     return Access(
-        server=str(cluster["server"]).rstrip("/"),
+        server=server,
         namespace=spec.get("namespace") or "default",
         ca_pem=_pem(cluster, "certificate-authority", base),
         verify=not cluster.get("insecure-skip-tls-verify", False),
@@ -123,23 +132,32 @@ def _named(document: Any, list_key: str, key: str, name: Any) -> dict[str, Any]:
 
 
 def _pem(spec: Mapping[str, Any], key: str, base: Path) -> str | None:
-    if data := spec.get(f"{key}-data"):
-        return base64.b64decode(data).decode()
-    return (base / spec[key]).read_text() if spec.get(key) else None
+    try:
+        if data := spec.get(f"{key}-data"):
+            return base64.b64decode(data).decode()
+        return (base / spec[key]).read_text() if spec.get(key) else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"kubeconfig: {key} cannot be read: {error}") from error
 
 
 async def _run_plugin(spec: Mapping[str, Any]) -> str:
     """A credential plugin, as cloud providers ship them (client.authentication.k8s.io)."""
     env = {item["name"]: item["value"] for item in spec.get("env") or []}
     info = {"apiVersion": spec["apiVersion"], "kind": "ExecCredential", "spec": {"interactive": False}}
-    process = await asyncio.create_subprocess_exec(
-        spec["command"],
-        *(spec.get("args") or []),
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **env, "KUBERNETES_EXEC_INFO": json.dumps(info)},
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            spec["command"],
+            *(spec.get("args") or []),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **env, "KUBERNETES_EXEC_INFO": json.dumps(info)},
+        )
+    except OSError as error:
+        raise ConfigError(f"credential plugin {spec['command']} cannot be run: {error.strerror}") from error
     out, _ = await process.communicate()
-    token = at(json.loads(out or b"{}"), "status", "token")
+    try:
+        token = at(json.loads(out or b"{}"), "status", "token")
+    except ValueError:
+        token = None
     if process.returncode or not isinstance(token, str):
         raise ConfigError(f"credential plugin {spec['command']} gave no token (exit status {process.returncode})")
     return token

@@ -6,6 +6,7 @@ from tandem.operator.amounts import is_amount
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.parse import parse_spec
 from tandem.operator.sets import parse_set
+from tandem.operator.shapes import fault_of
 from tandem.operator.types import Raw
 from tandem.operator.validation import faults_of, slips
 
@@ -25,7 +26,7 @@ def set_faults(item: Raw) -> list[Fault]:
     try:
         spec = parse_set(item)
     except msgspec.ValidationError as error:
-        return [Fault("spec", str(error))]
+        return [fault_of(error, "spec")]
     template = spec.group_template.spec if spec.group_template else spec.template
     if template is None:
         return [Fault("spec.template", "required: the spec of the groups to make")]

@@ -86,7 +86,7 @@ class Api:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self.access.ssl_context(), limit=64)
-        self._session = aiohttp.ClientSession(self.access.server, connector=connector, trust_env=False)
+        self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self
 
     async def __aexit__(
@@ -150,7 +150,8 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_S + 20)
         assert self._session is not None
         try:
-            async with self._session.get(path, params=query, headers=await self._headers(), timeout=timeout) as answer:
+            url = self.access.server + path  # a server behind a gateway has a path of its own
+            async with self._session.get(url, params=query, headers=await self._headers(), timeout=timeout) as answer:
                 self._count("WATCH", answer.status)
                 if answer.status >= 400:
                     raise _error(answer.status, await answer.read())
@@ -214,7 +215,7 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=60, sock_connect=10)
         try:
             async with self._session.request(
-                method, path, data=data, params=params, headers=headers, timeout=timeout
+                method, self.access.server + path, data=data, params=params, headers=headers, timeout=timeout
             ) as answer:
                 after = answer.headers.get("Retry-After", "0")
                 return answer.status, await answer.read(), float(after) if after.isdigit() else 0.0

@@ -6,6 +6,7 @@ from typing import Final
 
 from tandem.core.paths import at
 from tandem.operator import labels
+from tandem.operator.managers import RESTORED, parts_of_others
 from tandem.operator.seen import Key
 from tandem.operator.types import Raw
 
@@ -36,6 +37,8 @@ class Cache:
         """Remember an object, without what we never read."""
         metadata = {key: value for key, value in item["metadata"].items() if key not in _DROPPED}
         fresh = {**_slim(kind, item), "kind": kind, "metadata": metadata}
+        if kind in RESTORED and (others := parts_of_others(item)):
+            fresh["partsOfOthers"] = others
         where = (kind, metadata.get("namespace", ""), metadata["name"])
         old = self._items.get(where)
         if old is not None and _version(old) > _version(fresh) and old["metadata"].get("uid") == metadata.get("uid"):

@@ -2,8 +2,8 @@
 
 python -m tandem.operator.chart deploy [--check] writes deploy/operator.yaml and the chart's copy of the CRDs.
 
-Understood: fields (`.Values.a.b`, `.Release.Name`), `default`, `quote`, `toYaml`, `indent`, and the blocks `if` and
-`with`. Anything else is an error, so that the chart cannot come to use what is not checked here.
+Understood: fields (`.Values.a.b`, `.Release.Name`), `default`, `quote`, `toYaml`, `indent`, and the blocks `if`,
+`else` and `with`. Anything else is an error, so that the chart cannot come to use what is not checked here.
 """
 
 import re
@@ -57,8 +57,10 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
     yield "text", text[position:]
 
 
-def _block(tokens: Iterator[tuple[str, str]], scope: Raw, dot: Any, *, live: bool = True) -> Iterator[str]:
-    """Output up to the block's own `end`."""
+def _block(
+    tokens: Iterator[tuple[str, str]], scope: Raw, dot: Any, *, live: bool = True, other: bool = False
+) -> Iterator[str]:
+    """Output up to the block's own `end`; `other`: whether that after its `else` counts."""
     for kind, body in tokens:
         if kind == "text":
             if live:
@@ -67,10 +69,12 @@ def _block(tokens: Iterator[tuple[str, str]], scope: Raw, dot: Any, *, live: boo
         word = body.split()[0]
         if word == "end":
             return
-        if word in ("if", "with"):
+        if body == "else":
+            live = other
+        elif word in ("if", "with"):
             value = _value(body.split(None, 1)[1], scope, dot) if live else None
             inner = value if word == "with" else dot
-            yield from _block(tokens, scope, inner, live=live and bool(value))
+            yield from _block(tokens, scope, inner, live=live and bool(value), other=live and not value)
         elif live:
             yield _text(_value(body, scope, dot))
 

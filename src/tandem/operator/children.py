@@ -4,7 +4,7 @@ Pure. A role is started when its own dependencies are ready; what exists is kept
 that belong to somebody else are left alone and named in the role's problem.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -86,15 +86,16 @@ class _Planner:
     def plan(self) -> Plan:
         problems = self._gang_problem()
         text = discovery_text(self.group.name, self.plans, self.services, self.ports)
+        in_the_way: dict[str, str | None] = {}
         for name, role in self._config_maps():
             metadata = self._metadata("ConfigMap", name, role)
             if given := written(self.ports.get(role or "", {})):
                 metadata["annotations"] = given
-            self._want(config_map(metadata, text))
+            in_the_way[role or ""] = self._want(config_map(metadata, text))
         if self.gang is not None and not problems:
             metadata = self._metadata("PodGroup", self.group.name, None)
-            self._want(pod_group(self.group, self.gang, self.plans, metadata))
-        views = list(self._roles(problems))
+            problems = self._want(pod_group(self.group, self.gang, self.plans, metadata, self._asked()))
+        views = list(self._roles(problems, in_the_way))
         for plan in self.plans:
             if enabled(plan.role):
                 name = name_of(self.group, plan.role)
@@ -109,7 +110,8 @@ class _Planner:
         secret = self._metadata("Secret", self.secret, None) if self.secret else None
         return Plan(apply=self.apply, delete=surplus_, secret=secret, views=views)
 
-    def _roles(self, group_problem: str | None) -> Iterator[RoleView]:
+    def _roles(self, group_problem: str | None, in_the_way: Mapping[str, str | None]) -> Iterator[RoleView]:
+        """One by one. `in_the_way`: role → why it cannot have its discovery file."""
         ready = {plan.role.name: self._ready(plan) for plan in self.plans}
         targets = self._targets()
         templates: dict[str, tuple[Raw | None, Raw | None, str]] = {}
@@ -135,6 +137,7 @@ class _Planner:
                 problems.get(name)
                 or restarting
                 or self._kind_problem(plan)
+                or in_the_way.get(name)
                 or (group_problem if found is None else None)
             )
             view = RoleView(plan=plan, workload=found, waiting_for=waiting, problem=problem)
@@ -284,6 +287,12 @@ class _Planner:
                 placed[name] += 1
         scheduled = {plan.role.name: placed[plan.role.name] // plan.size for plan in self.plans}
         return scaling_targets(self.group.spec.coordination, wished, current, scheduled, ready)
+
+    def _asked(self) -> dict[str, int]:
+        """Replicas that are asked for now: none of a role that waits for others, fewer of one that grows in step."""
+        ready = {plan.role.name: self._ready(plan) for plan in self.plans}
+        waits = {r.name for r in (p.role for p in self.plans) if self.found[r.name] is None and waiting_for(r, ready)}
+        return {name: 0 if name in waits else target for name, target in self._targets().items()}
 
     def _gang_problem(self) -> str | None:
         if self.gang is None:

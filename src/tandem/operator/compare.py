@@ -16,6 +16,7 @@ import orjson
 
 from tandem.core.paths import at
 from tandem.operator.labels import APPLIED_HASH
+from tandem.operator.managers import written_parts
 from tandem.operator.types import Raw
 
 
@@ -57,7 +58,7 @@ def must_apply(wish: Raw, found: Raw | None, memo: Memo | None) -> bool:
     if memo is not None and memo == Memo(wanted["annotations"][APPLIED_HASH], version_of(found)):
         return False
     body = {key: value for key, value in wish.items() if key not in ("metadata", "apiVersion", "kind")}
-    return not is_part_of(body, found)
+    return not is_part_of(body, found) or not written_parts(wish).isdisjoint(found.get("partsOfOthers", ()))
 
 
 def is_part_of(wish: Any, found: Any) -> bool:

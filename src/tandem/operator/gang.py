@@ -1,6 +1,6 @@
 """Gang scheduling: one PodGroup for the whole group, and the marks on its pods that tie them to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,12 +58,17 @@ def mark(template: Raw, gang: Gang, group: str, role: str) -> None:
         metadata.setdefault("annotations", {}).update({VOLCANO_GANG: group, VOLCANO_TASK: role})
 
 
-def pod_group(group: Group, gang: Gang, plans: Sequence[RolePlan], metadata: Raw) -> Raw:
-    """The PodGroup. It waits for all pods, or for a role's minimum where one is named."""
+def pod_group(group: Group, gang: Gang, plans: Sequence[RolePlan], metadata: Raw, replicas: Mapping[str, int]) -> Raw:
+    """The PodGroup. It waits for all pods, or for a role's minimum where one is named.
+
+    Args:
+        replicas: role → what is asked for now. No pod of a gang starts before all of them are there, so one that waited
+            for a role which itself waits for the gang's first pods would wait for ever.
+    """
     policy = group.spec.pod_group_policy
     minimums = policy.role_minimums if policy else {}
-    pods = {plan.role.name: plan.size * _replicas(plan, minimums) for plan in plans}
-    spec: Raw = {"minMember": sum(pods.values())}
+    pods = {plan.role.name: plan.size * _least(plan.role.name, replicas, minimums) for plan in plans}
+    spec: Raw = {"minMember": max(1, sum(pods.values()))}  # scheduler-plugins takes no 0
     if gang.scheduler == "scheduler-plugins":
         spec["scheduleTimeoutSeconds"] = gang.timeout_s
     else:
@@ -74,5 +79,5 @@ def pod_group(group: Group, gang: Gang, plans: Sequence[RolePlan], metadata: Raw
     return {"apiVersion": POD_GROUP_API[gang.scheduler], "kind": "PodGroup", "metadata": metadata, "spec": spec}
 
 
-def _replicas(plan: RolePlan, minimums: dict[str, int]) -> int:
-    return min(minimums.get(plan.role.name, plan.role.replicas), plan.role.replicas)
+def _least(role: str, replicas: Mapping[str, int], minimums: Mapping[str, int]) -> int:
+    return min(minimums.get(role, replicas[role]), replicas[role])

@@ -3,8 +3,9 @@
 import msgspec
 
 from tandem.core.paths import at
-from tandem.operator.faults import Fault, InvalidGroup
+from tandem.operator.faults import InvalidGroup
 from tandem.operator.labels import GROUP
+from tandem.operator.shapes import fault_of
 from tandem.operator.types import Group, GroupSpec, GroupStatus, Raw
 
 
@@ -17,9 +18,7 @@ def parse_spec(spec: object, path: str = "spec") -> GroupSpec:
     try:
         return msgspec.convert(spec, GroupSpec)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$")
-        where = where.rstrip("`")
-        raise InvalidGroup([Fault(f"{path}{where}", message[:1].lower() + message[1:])]) from error
+        raise InvalidGroup([fault_of(error, path)]) from error
 
 
 def parse_group(item: Raw) -> Group:

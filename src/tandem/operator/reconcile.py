@@ -27,13 +27,14 @@ from tandem.operator.events import Note, event, scaling_notes, transitions
 from tandem.operator.faults import InvalidGroup
 from tandem.operator.hub_token import misses_secret, token_object
 from tandem.operator.kinds import ProfileSpec
+from tandem.operator.managers import RESTORED, takeover
 from tandem.operator.metrics import OperatorMetrics
 from tandem.operator.parse import being_deleted, parse_group, shell_of, status_object
 from tandem.operator.ports import asks_for_ports, read
 from tandem.operator.restarts import trigger
-from tandem.operator.seen import Key, Seen, ServerFacts
+from tandem.operator.seen import Key, Seen, ServerFacts, ownership
 from tandem.operator.status import RoleView, group_status, invalid_status, refreshed
-from tandem.operator.types import Group, GroupStatus, Raw
+from tandem.operator.types import Group, GroupStatus, Raw, Role
 from tandem.operator.workloads import name_of
 
 logger = logging.getLogger(__name__)
@@ -227,6 +228,10 @@ class GroupReconciler:
         async with gate:
             try:
                 found = await self._api.apply(wish)
+                if kind in RESTORED and (steps := takeover(wish, found)):
+                    path = url_of(kind, metadata["namespace"], metadata["name"])
+                    await self._api.patch(path, steps, content=JSON_PATCH)
+                    found = await self._api.apply(wish)
             except ApiError as error:
                 errors[kind, metadata["name"]] = f"{kind} {metadata['name']} was refused: {error}"
                 logger.warning(
@@ -266,8 +271,7 @@ class GroupReconciler:
             except ApiError as error:
                 errors[KIND, group.name] = str(error)
         for role in group.spec.roles:
-            name = name_of(group, role)
-            adapter = self._cache.get(ADAPTER, group.namespace, name) if enabled(role) else None
+            name, adapter = name_of(group, role), self._adapter(group, role)
             if adapter is not None and at(adapter, "spec", "replicas") is None:
                 path = url_of(ADAPTER, group.namespace, name)
                 try:
@@ -276,6 +280,11 @@ class GroupReconciler:
                     errors[ADAPTER, name] = str(error)
         return errors
 
+    def _adapter(self, group: Group, role: Role) -> Raw | None:
+        """The role's adapter, if it has one and that is the group's."""
+        found = self._cache.get(ADAPTER, group.namespace, name_of(group, role)) if enabled(role) else None
+        return found if found is not None and ownership(found, group) == "ours" else None
+
     # ── tell ──
 
     def _fresh(self, group: Group, view: RoleView, plan: Plan, errors: dict[Key, str]) -> RoleView:
@@ -283,7 +292,7 @@ class GroupReconciler:
         name = name_of(group, view.plan.role)
         found = self._cache.get(view.plan.kind, group.namespace, name) if not view.problem else view.workload
         needed = {name, f"s-{name}", (plan.secret or {}).get("name")}
-        refused = [text for (_, child), text in errors.items() if child in needed]
+        refused = [text for (kind, child), text in errors.items() if child in needed or kind == "PodGroup"]
         fresh = refreshed(view, found)
         return replace(fresh, problem=view.problem or (refused[0] if refused else None))
 
@@ -309,8 +318,7 @@ class GroupReconciler:
 
     async def _tell_adapters(self, group: Group) -> None:
         for role in group.spec.roles:
-            name = name_of(group, role)
-            adapter = self._cache.get(ADAPTER, group.namespace, name) if enabled(role) else None
+            name, adapter = name_of(group, role), self._adapter(group, role)
             if adapter is None:
                 continue
             workload = next((w for kind in WORKLOADS if (w := self._cache.get(kind, group.namespace, name))), None)

@@ -9,8 +9,10 @@ import yaml
 
 from tandem.core.paths import at
 from tandem.errors import ConfigError
+from tandem.operator.faults import InvalidGroup
+from tandem.operator.parse import parse_spec
 from tandem.operator.restarts import parse_time
-from tandem.operator.revisions import content, remembered, revisions_of
+from tandem.operator.revisions import content, remembered, revisions_of, same_content
 from tandem.operator.types import GroupSpec, Raw
 
 _BAR_CHARACTERS = 16
@@ -65,14 +67,18 @@ def revision_text(revision: Raw) -> str:
     return yaml.safe_dump(remembered(revision), sort_keys=False, width=120).rstrip("\n")
 
 
-def find_revision(revisions: Sequence[Raw], number: int | None) -> Raw:
-    """The revision of that number; None means the one before the newest.
+def find_revision(revisions: Sequence[Raw], number: int | None, spec: Raw | None = None) -> Raw:
+    """The revision of that number; None means the one before what `spec` has, which is mostly the newest.
+
+    A spec that no operator could build, or has seen yet, has no revision: then the newest is the one before.
 
     Raises:
         ConfigError: there is no such revision.
     """
     past = revisions_of(revisions)
     if number is None:
+        if past and spec is not None and not _holds(past[-1], spec):
+            return past[-1]
         if len(past) < 2:
             raise ConfigError("no enough revision found, current revision is the latest one")
         return past[-2]
@@ -81,6 +87,13 @@ def find_revision(revisions: Sequence[Raw], number: int | None) -> Raw:
             return item
     known = ", ".join(str(item["revision"]) for item in past) or "none"
     raise ConfigError(f"revision {number} not found; there are: {known}")
+
+
+def _holds(revision: Raw, spec: Raw) -> bool:
+    try:
+        return same_content(revision, content(parse_spec(spec)))
+    except InvalidGroup:
+        return False
 
 
 def diff_text(spec: GroupSpec, revision: Raw) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.kinds import ProfileSpec
+from tandem.operator.shapes import Container, shape_fault
 from tandem.operator.types import EngineRuntime, Raw, Role
 
 
@@ -24,6 +25,9 @@ def inject_runtimes(template: Raw, role: Role, path: str, profiles: Mapping[str,
 
 
 def _inject(pod: Raw, runtime: EngineRuntime, profile: ProfileSpec, path: str) -> None:
+    for container in [*profile.init_containers, *profile.containers]:
+        if fault := shape_fault(f"{path}: profile {runtime.profile_name!r}", container, Container):
+            raise InvalidGroup([fault])
     offered = {str(container.get("name")): container for container in profile.containers}
     for name in [*runtime.inject_containers, *(str(container.get("name")) for container in runtime.containers)]:
         if name not in offered:

@@ -227,7 +227,10 @@ class Operator:
     async def _look_for_upstream(self, api: Api) -> None:
         while True:
             await asyncio.sleep(_UPSTREAM_LOOK_S)
-            await refuse_beside_upstream(api, datetime.now(UTC))
+            try:
+                await refuse_beside_upstream(api, datetime.now(UTC))
+            except ApiError as error:  # whether the server is there at all is the lease's business
+                logger.warning("upstream.unknown %s", error)
 
     @asynccontextmanager
     async def _guarding(self) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ from tandem.operator.parse import being_deleted, status_object
 from tandem.operator.reconcile import KIND as GROUP_KIND
 from tandem.operator.reconcile import Outcome
 from tandem.operator.sets import SetPlan, parse_set, plan_set, set_status
+from tandem.operator.shapes import fault_of
 from tandem.operator.types import Raw
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class SetReconciler:
             spec = parse_set(item)
             plan = plan_set(item, spec, self._children(item))
         except msgspec.ValidationError as error:
-            spec, plan = SetSpec(), SetPlan(faults=[Fault("spec", str(error))])
+            spec, plan = SetSpec(), SetPlan(faults=[fault_of(error, "spec")])
         problems = [*plan.faults]
         failed = False
         for wish in plan.apply:

@@ -6,15 +6,18 @@ Admission refuses a group with any of them; where admission was down, the group 
 import re
 from collections.abc import Iterator, Sequence
 
+from tandem.core.paths import at
 from tandem.operator.amounts import is_amount
 from tandem.operator.dependencies import cycle, unknown_dependencies
 from tandem.operator.faults import Fault, InvalidGroup
 from tandem.operator.naming import workload_name
 from tandem.operator.ports import port_faults
 from tandem.operator.roles import RolePlan, plan_role
+from tandem.operator.shapes import Container, PodTemplate, shape_fault
 from tandem.operator.types import GroupSpec, Raw, Role
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_DNS_LABEL = re.compile(r"(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_NO_DNS_LABEL = '"{}" is not a valid DNS label: lower-case letters, digits and inner "-" only, 63 at most'
 STATEFUL_SET_LIMIT = 52
 """Pods of a StatefulSet carry `<name>-<10 digits>` as a label, which holds 63 characters."""
 
@@ -23,8 +26,7 @@ def faults_of(name: str, spec: GroupSpec) -> list[Fault]:
     """All faults of a group; empty when it can be built."""
     found: list[Fault] = []
     if not _DNS_LABEL.fullmatch(name):
-        message = f'"{name}" is not a valid DNS label: lower-case letters, digits and inner "-" only'
-        found.append(Fault("metadata.name", message))
+        found.append(Fault("metadata.name", _NO_DNS_LABEL.format(name)))
     found += _templates(spec)
     plans: dict[int, RolePlan] = {}
     for index in range(len(spec.roles)):
@@ -48,6 +50,13 @@ def slips(spec: GroupSpec) -> Iterator[Fault]:
     must not make its group invalid.
     """
     for index, role in enumerate(spec.roles):
+        sources = {
+            "template": role.template or role.template_ref,
+            "standalonePattern": role.standalone_pattern,
+            "leaderWorkerPattern": role.leader_worker_pattern,
+        }
+        if len(given := [word for word, value in sources.items() if value is not None]) > 1:
+            yield Fault(f"spec.roles[{index}]", f"{' and '.join(given)} exclude each other; keep one")
         update = role.rollout_strategy.rolling_update if role.rollout_strategy else None
         scaled = role.scaling_adapter is not None and role.scaling_adapter.enable
         if update is None or scaled or not isinstance(update.partition, int) or not role.replicas > 0:
@@ -64,24 +73,34 @@ def _templates(spec: GroupSpec) -> Iterator[Fault]:
         if template.name in names:
             yield Fault(path, f'duplicate template name "{template.name}"')
         names.add(template.name)
-        if not (template.template.get("spec") or {}).get("containers"):
+        if fault := shape_fault(f"{path}.template", template.template, PodTemplate):
+            yield fault
+        elif not (template.template.get("spec") or {}).get("containers"):
             yield Fault(f"{path}.template.spec.containers", "must have at least one container")
 
 
 def _role(group: str, index: int, role: Role, plan: RolePlan | None) -> Iterator[Fault]:
     path = f"spec.roles[{index}]"
     if not _DNS_LABEL.fullmatch(role.name):
-        message = f'"{role.name}" is not a valid DNS label: lower-case letters, digits and inner "-" only'
-        yield Fault(f"{path}.name", message)
+        yield Fault(f"{path}.name", _NO_DNS_LABEL.format(role.name))
     if plan is None:
         return
     size = len(f"{group}-{role.name}")
-    if plan.kind == "StatefulSet" and size > STATEFUL_SET_LIMIT:
-        message = f'"{group}-{role.name}" has {size} characters; a StatefulSet takes {STATEFUL_SET_LIMIT}: shorten one'
+    # A LeaderWorkerSet is a StatefulSet of leaders, and one of workers for each of them: `<name>-0` and so on.
+    limit = STATEFUL_SET_LIMIT - (len("-0") if plan.size > 1 else 0)
+    if plan.kind != "Deployment" and size > limit:
+        message = f'"{group}-{role.name}" has {size} characters; a {plan.kind} takes {limit}: shorten one'
         yield Fault(f"{path}.name", message)
     yield from _containers(f"{path}.template", plan.template)
+    worker = f"{path}.template (worker)"
     if plan.worker_template is not None and plan.size > 1:
-        yield from _containers(f"{path}.template (worker)", plan.worker_template)
+        yield from _containers(worker, plan.worker_template)
+    elif plan.worker_template is not None and (fault := shape_fault(worker, plan.worker_template, PodTemplate)):
+        yield fault
+    for number, runtime in enumerate(role.engine_runtimes):
+        for place, container in enumerate(runtime.containers):
+            if fault := shape_fault(f"{path}.engineRuntimes[{number}].containers[{place}]", container, Container):
+                yield fault
     yield from _rolling(path, role)
     pattern = role.leader_worker_pattern
     if pattern and pattern.shared_service_selection == "LeaderOnly":
@@ -95,14 +114,16 @@ def _role(group: str, index: int, role: Role, plan: RolePlan | None) -> Iterator
 
 
 def _containers(path: str, template: Raw) -> Iterator[Fault]:
-    pod = template.get("spec")
-    containers = pod.get("containers") if isinstance(pod, dict) else None
-    if not isinstance(containers, list) or not containers:
+    if fault := shape_fault(path, template, PodTemplate):
+        yield fault
+        return
+    containers = at(template, "spec", "containers", default=[])
+    if not containers:
         yield Fault(f"{path}.spec.containers", "must have at least one container")
         return
     names: set[str] = set()
     for index, container in enumerate(containers):
-        name = container.get("name") if isinstance(container, dict) else None
+        name = container.get("name")
         where = f"{path}.spec.containers[{index}]"
         if not isinstance(name, str) or not _DNS_LABEL.fullmatch(name):
             yield Fault(f"{where}.name", f"{name!r} is not a valid container name")
