@@ -32,7 +32,10 @@ def faults(**changes: Any) -> list[str]:
             "model.storage.kind must be one of oss, nfs, host-path, pvc, storage-class",
         ),
         ({"model__storage": {"kind": "oss", "bukcet": "b"}}, "model.storage.bukcet is not known; did you mean bucket?"),
-        ({"model__storage": {"kind": ["nfs"]}}, "model.storage.kind must be one of oss, nfs, host-path, pvc, storage-cl"),
+        (
+            {"model__storage": {"kind": ["nfs"]}},
+            "model.storage.kind must be one of oss, nfs, host-path, pvc, storage-cl",
+        ),
         ({"model__storage": {"kind": {"a": 1}}}, "model.storage.kind must be one of oss, nfs, host-path, pvc, storage"),
         ({"name": "qwen\n"}, r"name is 'qwen\n'; lower-case letters, digits and inner dashes, at most 40"),
         ({"roles__decoder__memory": "8Gi\n"}, r"roles.decoder.memory is '8Gi\n'; write a size such as 30Gi"),
@@ -93,10 +96,17 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
         (
             {
                 "model__storage": {
-                    "kind": "storage-class", "size": "9Gi", "source": "hf://a/b", "access-mode": "ReadOnlyMany",
+                    "kind": "storage-class",
+                    "size": "9Gi",
+                    "source": "hf://a/b",
+                    "access-mode": "ReadOnlyMany",
                 }
             },
             "model.storage.access-mode is ReadOnlyMany, and the Job that pulls the model has to write",
+        ),
+        (
+            {"roles__decoder": {"gpus": 1, "more-resources": {"nvidia.com/gpu": 3}}},
+            "roles.decoder.more-resources.nvidia.com/gpu is what gpus says; take it out",
         ),
         ({"planes": {"etcd": {"members": 2}}}, "planes.etcd.members is 2"),
         ({"front": {"settings": {"api-key": "secretword"}}}, "front.settings.api-key would be readable by everybody"),

@@ -24,8 +24,11 @@ def rule_faults(wish: Description) -> Iterator[str]:
     if not re.fullmatch(r"[\w./-]+", wish.model_path):
         yield f"model.path is {wish.model_path!r}: letters, digits, '.', '_', '-' and '/' only"
     storage = wish.model.storage
-    if isinstance(storage, StorageClass) and storage.source is not None and "://" not in storage.source:
-        yield f"model.storage.source is {storage.source!r}: write modelscope://ORG/NAME or the like"
+    if isinstance(storage, StorageClass) and storage.source is not None:
+        if "://" not in storage.source:
+            yield f"model.storage.source is {storage.source!r}: write modelscope://ORG/NAME or the like"
+        if storage.access_mode == "ReadOnlyMany":
+            yield "model.storage.access-mode is ReadOnlyMany, and the Job that pulls the model has to write"
     for name, role in wish.every_role().items():
         if not re.fullmatch(_CPU, str(role.cpu)):
             yield f"roles.{name}.cpu is {role.cpu!r}; write a number such as 12, or 500m"
@@ -118,6 +121,8 @@ def _worker(path: str, worker: Worker) -> Iterator[str]:
         yield f"{path}: tensor-parallel needs {product} GPUs, gpus is {worker.gpus}; raise it or lower tensor-parallel"
     if not worker.gpus and each > 1:
         yield f"{path}: tensor-parallel is {each} and gpus is 0; a CPU holds the whole model in one process"
+    for key in sorted({"cpu", "memory", worker.gpu_resource} & set(worker.more_resources)):
+        yield f"{path}.more-resources.{key} is what {'gpus' if key == worker.gpu_resource else key} says; take it out"
     for key in _named(_RESERVED, worker.settings):
         yield f"{path}.settings.{key} is written by `tandem deploy` itself; take it out"
 
