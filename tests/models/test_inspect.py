@@ -143,6 +143,11 @@ def test_the_list_of_architectures_is_the_installed_vllms() -> None:
     assert found == architectures.VLLM
 
 
+def _config(model: Path, **changes: Any) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | changes))
+
+
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
@@ -151,6 +156,18 @@ def test_the_list_of_architectures_is_the_installed_vllms() -> None:
         (lambda m: (m / SHARD).write_bytes((m / SHARD).read_bytes() + b"x"), "has 1 bytes more than its header"),
         (lambda m: (m / SHARD).unlink(), f"lacks 1 of the 2 shards that model.safetensors.index.json names, {SHARD}"),
         (lambda m: (m / "config.json").write_text("{"), "config.json cannot be read"),
+        (
+            lambda m: (m / "config.json").write_text("[" * 100_000),
+            "config.json cannot be read: maximum recursion depth",
+        ),
+        (lambda m: _config(m, hidden_size=1e400), "config.json has a value that cannot be: cannot convert float inf"),
+        (lambda m: _config(m, architectures={"a": 1}), "config.json has a value that cannot be"),
+        (lambda m: _config(m, num_hidden_layers=None, model_type=["x"]), "config.json has a value that cannot be"),
+        (
+            lambda m: _config(m, head_dim=None),
+            "cannot read config.json as 'qwen3': Validation error for field 'head_dim'",
+        ),
+        (lambda m: (m / SHARD).write_bytes(struct.pack("<Q", 100_000) + b"[" * 100_000), "its header cannot be read"),
         (lambda m: (m / "config.json").unlink(), "is no model folder: it has no config.json"),
         (lambda m: (m / ".tandem-pull").mkdir(), "is half a model: its pull was not finished"),
     ],
