@@ -12,6 +12,8 @@ from tandem.models import crew
 HF, MODELSCOPE = "hf://org/name", "modelscope://org/name"
 VARIABLES = {HF: "HF_ENDPOINT", MODELSCOPE: "MODELSCOPE_ENDPOINT"}
 
+HALF = "<ListBucketResult><Name>models</Name><Contents><Key>m/config.json</Key></Contents></ListBucketResult>"
+
 
 def hugging_face(*siblings: Any, **more: Any) -> dict[str, Any]:
     return {"id": "org/name", "sha": COMMIT, "siblings": list(siblings), **more}
@@ -152,3 +154,14 @@ def test_a_modelscope_list_that_is_not_all_there_is_not_taken_for_all(
     assert tandem_models("pull", MODELSCOPE, tmp_path / "m") == 1
     assert "has more files in one folder than ModelScope lists" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+def test_a_page_in_place_of_a_buckets_list_is_no_empty_bucket(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("ENDPOINT_URL", hub.url), ("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for text in ("<html><body>Sign in to the network</body></html>", "", HALF):
+        hub.troubles[:] = [lambda request, text=text: request.text(text)]  # type: ignore[misc]
+        assert tandem_models("pull", "s3://models/m", tmp_path / "m") == 1
+        assert "s3://models/m: what came is no list of a bucket; look at AWS_ENDPOINT_URL" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What both hubs have in common where an answer is not what was asked for. Pure.
+"""What hubs, and stores, have in common where an answer or an address is not what it should be. Pure.
 
 A hub's client trusts what it reads. A page of a proxy, a mirror that leaves fields out, a variable that holds
 something else: each is one sentence here, and nothing of it is taken for a model.
