@@ -1,9 +1,11 @@
 """What `inspect`, `ls`, `verify` and `rm` say and do."""
 
 import ast
+import errno
 import importlib.metadata
 import importlib.util
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,59 @@ def test_a_folder_is_a_source_too_and_verify_finds_every_wrong_byte(
     (model / SHARD).unlink()
     assert tandem_models("pull", tmp_path / "source", model, "--quiet") == 0
     assert holds(model, files)
+
+
+@pytest.mark.parametrize(
+    ("to", "sentence"),
+    [
+        ("gone.safetensors", "is a link that leads nowhere"),
+        ("tokenizer", "is a link to a folder, which is not followed"),
+    ],
+)
+def test_a_folder_with_a_link_that_would_be_left_out_is_not_taken_for_whole(
+    to: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = written(model_files(0.1), tmp_path / "m")
+    (model / "linked").symlink_to(model / to)
+    assert tandem_models("pull", model, tmp_path / "copy") == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"tandem models: {model / 'linked'} {sentence}")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_what_may_not_be_read_is_not_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = written(model_files(0.1), tmp_path / "m")
+
+    def refused(real: Any, name: str) -> Any:
+        def call(path: Any, *rest: Any, **more: Any) -> Any:
+            if Path(path) == model / name:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path, *rest, **more)
+
+        return call
+
+    for owner, call, name in ((os, "scandir", "tokenizer"), (Path, "open", "config.json")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, call, refused(getattr(owner, call), name))
+            assert tandem_models("pull", model, tmp_path / "copy") == 1
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told.startswith(f"tandem models: {model / name} cannot be read: Permission denied")
+
+
+def test_patterns_that_match_nothing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = written(model_files(0.1), tmp_path / "m")
+    assert tandem_models("pull", model, tmp_path / "copy", "--include", "*.gguf") == 1
+    assert "holds 5 files, and --include and --exclude leave none of them" in capsys.readouterr().err
+
+
+def test_the_command_that_mends_a_folder_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, copy = written(model_files(0.1), tmp_path / "a model"), tmp_path / "a copy"
+    assert tandem_models("pull", model, copy) == 0
+    (copy / "config.json").unlink()
+    assert tandem_models("verify", copy) == 1
+    assert f"`tandem models pull '{model}' '{copy}'`" in capsys.readouterr().err
 
 
 def test_ls_tells_whole_half_changed_and_unverified_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

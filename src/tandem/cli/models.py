@@ -8,6 +8,7 @@ import argparse
 import fnmatch
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,7 +99,7 @@ def _verify(options: argparse.Namespace) -> int:
     if faults:
         raise ModelBroken(
             f"{len(faults)} of {len(manifest.files)} files are not what was pulled: remove them, "
-            f"and `tandem models pull {manifest.source} {folder}` again"
+            f"and `tandem models pull {shlex.quote(manifest.source)} {shlex.quote(str(folder))}` again"
         )
     print(f"{folder}: {_whole(manifest)}")
     return 0
