@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import ssl
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -87,23 +89,33 @@ def find_access(environ: Mapping[str, str], *, kubeconfig: str | None = None, co
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"no Kubernetes to talk to: {path}: {error.strerror}; set KUBECONFIG") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no kubeconfig: {error}") from error
-    return read_kubeconfig(document, context=context, base=path.parent)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no kubeconfig: {' '.join(str(error).split())}") from error
+    try:
+        return read_kubeconfig(document, context=context, base=path.parent)
+    except OSError as error:
+        raise ConfigError(f"{path} names {error.filename}: {error.strerror}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is no kubeconfig: {type(error).__name__}: {error}") from error
 
 
 def read_kubeconfig(document: Any, *, context: str | None, base: Path) -> Access:
     """One context of a kubeconfig.
 
     Raises:
-        ConfigError: the context, its cluster or its user is missing.
+        ConfigError: the context, its cluster or its user is missing, or the server is no address.
     """
     chosen = context or at(document, "current-context")
     spec = _named(document, "contexts", "context", chosen)
     cluster = _named(document, "clusters", "cluster", spec.get("cluster"))
     user = _named(document, "users", "user", spec.get("user")) if spec.get("user") else {}
+    server = str(cluster.get("server", "")).rstrip("/")
+    if not _is_address(server):
+        raise ConfigError(
+            f"kubeconfig: the server of cluster {spec.get('cluster')!r} is no address: https://HOST[:PORT]"
+        )
     return Access(
-        server=str(cluster["server"]).rstrip("/"),
+        server=server,
         namespace=spec.get("namespace") or "default",
         ca_pem=_pem(cluster, "certificate-authority", base),
         verify=not cluster.get("insecure-skip-tls-verify", False),
@@ -113,6 +125,14 @@ def read_kubeconfig(document: Any, *, context: str | None, base: Path) -> Access
         token_file=base / user["tokenFile"] if user.get("tokenFile") else None,
         exec_spec=user.get("exec"),
     )
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _named(document: Any, list_key: str, key: str, name: Any) -> dict[str, Any]:
@@ -132,14 +152,19 @@ async def _run_plugin(spec: Mapping[str, Any]) -> str:
     """A credential plugin, as cloud providers ship them (client.authentication.k8s.io)."""
     env = {item["name"]: item["value"] for item in spec.get("env") or []}
     info = {"apiVersion": spec["apiVersion"], "kind": "ExecCredential", "spec": {"interactive": False}}
-    process = await asyncio.create_subprocess_exec(
-        spec["command"],
-        *(spec.get("args") or []),
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, **env, "KUBERNETES_EXEC_INFO": json.dumps(info)},
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            spec["command"],
+            *(spec.get("args") or []),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **env, "KUBERNETES_EXEC_INFO": json.dumps(info)},
+        )
+    except OSError as error:
+        raise ConfigError(f"credential plugin {spec['command']} cannot be started: {error.strerror}") from error
     out, _ = await process.communicate()
-    token = at(json.loads(out or b"{}"), "status", "token")
+    token = None
+    with contextlib.suppress(ValueError):
+        token = at(json.loads(out or b"{}"), "status", "token")
     if process.returncode or not isinstance(token, str):
         raise ConfigError(f"credential plugin {spec['command']} gave no token (exit status {process.returncode})")
     return token
