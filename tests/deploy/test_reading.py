@@ -112,6 +112,12 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
         ({"front": {"settings": {"api-key": "secretword"}}}, "front.settings.api-key would be readable by everybody"),
         ({"front": {"settings": {"api_keys": "secretword"}}}, "front.settings.api_keys would be readable by everybody"),
         ({"planes": {"etcd": {"endpoints": ["http://u:secretword@e:1"]}}}, "planes.etcd.endpoints[0] holds a password"),
+        (
+            {"model__storage": {"kind": "oss", "bucket": "b", "path": "/m", "endpoint": "https://u:secretword@oss"}},
+            "model.storage.endpoint holds a password: model.storage.secret names the Secret with the keys",
+        ),
+        ({"metrics": {"prometheus": "http://u:secretword@p:9090"}}, "metrics.prometheus must be http://HOST:PORT or"),
+        ({"metrics": {"prometheus": "p:9090"}}, "metrics.prometheus must be http://HOST:PORT or https://, without a"),
         ({"planes": {"nats": {"server": "nats://u:secretword@n"}}}, "planes.nats.server must be nats://"),
         ({"engine": {"settings": {"model": "x"}}}, "engine.settings.model is written by `tandem deploy` itself"),
         ({"engine": {"settings": {"served_model_name": "x"}}}, "engine.settings.served_model_name is written by"),
@@ -179,6 +185,16 @@ def test_a_secret_in_the_environment_is_noticed_and_one_from_a_secret_is_not() -
         "write HF_TOKEN: {secret: NAME, key: KEY}"
     ]
     assert notices(described(roles__decoder={"env": {"HF_TOKEN": {"secret": "hub", "key": "token"}}})) == []
+
+
+def test_a_secret_in_the_settings_is_noticed_and_the_number_of_tokens_is_not() -> None:
+    settings = {"hf-token": "secretword", "max-num-batched-tokens": 8192, "enable-prompt-tokens-details": True}
+    for found in (notices(described(engine={"settings": settings})), notices(described(router={"settings": settings}))):
+        assert len(found) == 1
+        assert "settings.hf-token looks like a secret, and everybody who may see ConfigMaps would read it" in found[0]
+        assert "secretword" not in found[0]
+    assert "roles.decoder.settings.hf-token" in notices(described(roles__decoder={"settings": settings}))[0]
+    assert notices(described(engine={"settings": {"hf-token": True}})) == []
 
 
 def test_gpus_that_idle_are_noticed() -> None:
