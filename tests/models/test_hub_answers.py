@@ -124,6 +124,60 @@ def test_a_variable_that_holds_no_address_ends_at_once(
     assert f"{VARIABLES[source]} is no address: http://HOST[:PORT] or https://HOST[:PORT]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("HF_TOKEN", "hf_–secret", "HF_TOKEN is no token: it holds a character that none has"),
+        ("MODELSCOPE_API_TOKEN", "ms\nsecret", "MODELSCOPE_API_TOKEN is no token: it holds a character that none has"),
+        (
+            "ALL_PROXY",
+            "nope://u:secret@h",
+            "cannot be set up; look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE",
+        ),
+        (
+            "SSL_CERT_FILE",
+            "/secret/gone",
+            "look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE: [Errno 2] No such",
+        ),
+    ],
+)
+@pytest.mark.parametrize("source", VARIABLES)
+def test_an_environment_that_no_request_can_be_made_with_ends_at_once(
+    hub: Hub,
+    source: str,
+    variable: str,
+    value: str,
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    if variable.startswith("MODELSCOPE" if source == HF else "HF"):
+        assert tandem_models("pull", source, tmp_path / "m", "--dry-run") == 0, "the other hub's"
+        return
+    assert tandem_models("pull", source, tmp_path / "m") == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert sentence in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize("source", VARIABLES)
+def test_a_file_that_is_redirected_away_from_the_web_is_not_asked_for_again(
+    hub: Hub, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.troubles.append(
+        lambda request: (
+            ("/resolve/" in request.path or "/repo?" in request.path)
+            and request.status(302, location="ftp://127.0.0.1/x")
+        )
+    )
+    assert tandem_models("pull", source, tmp_path / "m") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].endswith("is redirected to what is no web address")
+    assert not any("; again in" in line for line in told)
+
+
 @pytest.mark.parametrize("source", VARIABLES)
 def test_a_list_that_breaks_off_is_asked_for_again(
     hub: Hub, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -27,6 +27,12 @@ def check_address(variable: str, address: str) -> None:
         raise ConfigError(f"{variable} is no address: http://HOST[:PORT] or https://HOST[:PORT]")
 
 
+def check_token(variable: str, token: str | None) -> None:
+    """Refuse what no header can carry. Raises `ConfigError`, without the token."""
+    if token and not (token.isascii() and token.isprintable()):
+        raise ConfigError(f"{variable} is no token: it holds a character that none has")
+
+
 @contextlib.contextmanager
 def understood(name: str, variable: str) -> Iterator[None]:
     """Around all that reads a list: whatever a client trips over in an answer becomes `TransferFailed`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from tandem.errors import ConfigError, TransferFailed
 from tandem.models.http_ranges import HttpRanges, check
-from tandem.models.hub_answers import check_address, listed, nowhere, understood, unreached
+from tandem.models.hub_answers import check_address, check_token, listed, nowhere, understood, unreached
 from tandem.models.ports import Later, Listing, RemoteFile
 
 _ADDRESS = "HF_ENDPOINT"
@@ -25,6 +25,7 @@ class HuggingFace:
         from huggingface_hub import HfApi, get_token
 
         token = get_token()
+        check_token("HF_TOKEN", token)
         self.name = name
         self._repository = repository
         self._revision = revision

@@ -14,7 +14,7 @@ from typing import Any
 
 from tandem.errors import ConfigError, TransferFailed
 from tandem.models.http_ranges import HttpRanges
-from tandem.models.hub_answers import check_address, listed, nowhere, understood, unreached
+from tandem.models.hub_answers import check_address, check_token, listed, nowhere, understood, unreached
 from tandem.models.ports import Later, Listing, RemoteFile
 
 _ADDRESSES = ("MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")
@@ -33,6 +33,7 @@ class ModelScope:
             check_address(self._address, address if "://" in address else f"https://{address}")
         self._api = _api(timeout_s)
         token = self._api.legacy.token
+        check_token("MODELSCOPE_API_TOKEN", token)
         headers = {"user-agent": "tandem", **({"cookie": f"m_session_id={token}"} if token else {})}
         self._ranges = HttpRanges(name, headers, timeout_s=timeout_s, connections=connections)
 
