@@ -4,6 +4,7 @@ import ast
 import errno
 import importlib.metadata
 import importlib.util
+import io
 import json
 import os
 import struct
@@ -353,3 +354,13 @@ def test_removing_a_model_that_came_from_elsewhere_touches_nothing_outside_its_f
     assert (mine / "out" / "mine").exists()
     assert (mine / "done").exists()
     assert not (folder / "config.json").exists()
+
+
+def test_who_answers_nothing_to_rm_removes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tandem_models("pull", written(model_files(0.1), tmp_path / "m"), tmp_path / "copy") == 0
+    monkeypatch.setattr("sys.stdin", type("Terminal", (io.StringIO,), {"isatty": lambda _: True})())
+    assert tandem_models("rm", tmp_path / "copy") == 1
+    assert "nothing was removed" in capsys.readouterr().err
+    assert tandem_models("verify", tmp_path / "copy") == 0

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tandem.cli.asking import agreed
 from tandem.cli.models_inspect import add_inspect
 from tandem.cli.models_watch import size, watcher
 from tandem.cli.table import table
@@ -113,7 +114,7 @@ def _rm(options: argparse.Namespace) -> int:
     if not options.yes:
         if not sys.stdin.isatty():
             raise ConfigError("nobody can be asked here: say --yes to remove it")
-        if input("remove it? [y/N] ").strip().lower() not in ("y", "yes"):
+        if not agreed("remove it? [y/N] "):
             print("nothing was removed", file=sys.stderr)
             return 1
     left = remove(folder, files)
