@@ -71,6 +71,7 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
     ("changes", "fault"),
     [
         ({"image": ""}, "image is empty"),
+        ({"name": "3b-chat"}, "name is '3b-chat': the Service is called so, and must begin with a letter"),
         ({"model__path": "models/q"}, "model.path is 'models/q': pods need an absolute path"),
         (
             {"roles__decoder": {"gpus": 2, "tensor-parallel": 4}},

@@ -19,6 +19,8 @@ _LONGEST = 40
 
 def rule_faults(wish: Description) -> Iterator[str]:
     """Every rule that is broken, in words, each with its path."""
+    if wish.name[0].isdigit():
+        yield f"name is {wish.name!r}: the Service is called so, and must begin with a letter"
     if not wish.image:
         yield "image is empty: name the Tandem image, built with deploy/Dockerfile"
     if not wish.model_path.startswith("/"):
