@@ -119,6 +119,25 @@ def test_an_engine_or_a_router_that_is_not_known_here_may_be_in_the_image(
     assert "router 'kw' is not there; choose from kv, least-loaded" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("ftp://host/model", "ftp:// is no place that models come from; known are modelscope://"),
+        ("oss://Bucket/model", "'Bucket' names no bucket"),
+        ("file:///srv/model", "a folder of this machine is none of the pod's"),
+    ],
+)
+def test_a_source_that_no_pull_takes_is_refused_before_a_job_tries_it(
+    source: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = {"kind": "storage-class", "size": "9Gi", "source": source}
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(document(model__storage=storage)))
+    assert main.main(["deploy", "render", "-f", str(tmp_path / "service.yaml")]) == 2
+    told = capsys.readouterr()
+    assert not told.out
+    assert f"service.yaml: model.storage.source: {why}" in told.err
+
+
 def test_an_architecture_that_no_engine_takes_is_told_before_a_pod_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from tests.deploy.builders import ROOT, described
 from tandem.cli import deploy, main
 from tandem.deploy.autoscaling import behavior
 from tandem.deploy.reading import read_description
+from tandem.models.places import open_store, parse_place
 
 DOCS = ROOT / "docs"
 PAGES = ("guide.md", "guide.zh.md", "deploy.md", "scaling.md")
@@ -52,6 +53,18 @@ def test_the_guides_render_runs_as_it_is_written(tmp_path: Path, monkeypatch: py
         text = (tmp_path / "service.yaml").read_text()
         (tmp_path / "service.yaml").write_text(text.replace("gpu-memory: 80Gi", "gpu-memory: 32Gi"))
         assert main.main(words[1:]) == 2, "the guide's own sum"
+
+
+def test_what_the_guide_exports_is_enough_to_reach_its_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for page in ("guide.md", "guide.zh.md"):
+        text = "\n".join(blocks(page, "sh"))
+        lines = [shlex.split(line) for line in re.findall("^(?:export|tandem models) .*", text, re.MULTILINE)]
+        with monkeypatch.context() as patch:
+            for name, _, value in (word.partition("=") for line in lines if line[0] == "export" for word in line[1:]):
+                patch.setenv(name, value)
+            [target] = [line[-1] for line in lines if line[:3] == ["tandem", "models", "push"]]
+            open_store(parse_place(target), timeout_s=1.0, connections=1).close()
 
 
 def test_both_languages_say_the_same() -> None:

@@ -53,3 +53,15 @@ def test_settings_count_in_either_spelling() -> None:
     assert "do not fit 2 GPUs" in short
     assert "tensor-parallel: 4 would hold it" in short, "at the share that was written: 2 would at the usual one"
     assert faults("80Gi", settings={"max-model-len": "32k"}) == [], "the engine's to read"
+
+
+def test_a_new_volume_that_is_smaller_than_the_weights_is_refused() -> None:
+    def volume(size: str) -> list[str]:
+        storage = {"kind": "storage-class", "size": size, "source": "hf://org/name"}
+        wish = described(model__weights="65.5G", model__storage=storage)
+        shape = told_shape(wish)
+        assert shape is not None
+        return list(fit_faults(wish, shape))
+
+    assert volume("60Gi") == ["model.storage.size is 60Gi, and the weights alone take 65.5 GB"]
+    assert volume("70Gi") == []

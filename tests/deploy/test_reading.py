@@ -32,6 +32,14 @@ def faults(**changes: Any) -> list[str]:
             "model.storage.kind must be one of oss, nfs, host-path, pvc, storage-class",
         ),
         ({"model__storage": {"kind": "oss", "bukcet": "b"}}, "model.storage.bukcet is not known; did you mean bucket?"),
+        (
+            {"model__storage": {"kind": ["nfs"]}},
+            "model.storage.kind must be one of oss, nfs, host-path, pvc, storage-cl",
+        ),
+        ({"model__storage": {"kind": {"a": 1}}}, "model.storage.kind must be one of oss, nfs, host-path, pvc, storage"),
+        ({"name": "qwen\n"}, r"name is 'qwen\n'; lower-case letters, digits and inner dashes, at most 40"),
+        ({"roles__decoder__memory": "8Gi\n"}, r"roles.decoder.memory is '8Gi\n'; write a size such as 30Gi"),
+        ({"roles__decoder__memory": "0Gi"}, "roles.decoder.memory is '0Gi'; write a size such as 30Gi"),
         ({"model__storage": {"kind": "nfs", "server": "s"}}, "model.storage.path is missing"),
         ({"roles__decoder__gpus": "two"}, "roles.decoder.gpus must be a whole number, is 'two'"),
         ({"roles__decoder__gpus": True}, "roles.decoder.gpus must be a whole number, is True"),
@@ -63,6 +71,7 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
     ("changes", "fault"),
     [
         ({"image": ""}, "image is empty"),
+        ({"name": "3b-chat"}, "name is '3b-chat': the Service is called so, and must begin with a letter"),
         ({"model__path": "models/q"}, "model.path is 'models/q': pods need an absolute path"),
         (
             {"roles__decoder": {"gpus": 2, "tensor-parallel": 4}},
@@ -85,10 +94,31 @@ def test_what_has_not_the_right_form_is_named(changes: dict[str, Any], fault: st
             {"model__storage": {"kind": "storage-class", "size": "9Gi", "source": "Qwen/Qwen3"}},
             "model.storage.source is 'Qwen/Qwen3': write modelscope://",
         ),
+        (
+            {
+                "model__storage": {
+                    "kind": "storage-class",
+                    "size": "9Gi",
+                    "source": "hf://a/b",
+                    "access-mode": "ReadOnlyMany",
+                }
+            },
+            "model.storage.access-mode is ReadOnlyMany, and the Job that pulls the model has to write",
+        ),
+        (
+            {"roles__decoder": {"gpus": 1, "more-resources": {"nvidia.com/gpu": 3}}},
+            "roles.decoder.more-resources.nvidia.com/gpu is what gpus says; take it out",
+        ),
         ({"planes": {"etcd": {"members": 2}}}, "planes.etcd.members is 2"),
         ({"front": {"settings": {"api-key": "secretword"}}}, "front.settings.api-key would be readable by everybody"),
         ({"front": {"settings": {"api_keys": "secretword"}}}, "front.settings.api_keys would be readable by everybody"),
         ({"planes": {"etcd": {"endpoints": ["http://u:secretword@e:1"]}}}, "planes.etcd.endpoints[0] holds a password"),
+        (
+            {"model__storage": {"kind": "oss", "bucket": "b", "path": "/m", "endpoint": "https://u:secretword@oss"}},
+            "model.storage.endpoint holds a password: model.storage.secret names the Secret with the keys",
+        ),
+        ({"metrics": {"prometheus": "http://u:secretword@p:9090"}}, "metrics.prometheus must be http://HOST:PORT or"),
+        ({"metrics": {"prometheus": "p:9090"}}, "metrics.prometheus must be http://HOST:PORT or https://, without a"),
         ({"planes": {"nats": {"server": "nats://u:secretword@n"}}}, "planes.nats.server must be nats://"),
         ({"engine": {"settings": {"model": "x"}}}, "engine.settings.model is written by `tandem deploy` itself"),
         ({"engine": {"settings": {"served_model_name": "x"}}}, "engine.settings.served_model_name is written by"),
@@ -156,6 +186,16 @@ def test_a_secret_in_the_environment_is_noticed_and_one_from_a_secret_is_not() -
         "write HF_TOKEN: {secret: NAME, key: KEY}"
     ]
     assert notices(described(roles__decoder={"env": {"HF_TOKEN": {"secret": "hub", "key": "token"}}})) == []
+
+
+def test_a_secret_in_the_settings_is_noticed_and_the_number_of_tokens_is_not() -> None:
+    settings = {"hf-token": "secretword", "max-num-batched-tokens": 8192, "enable-prompt-tokens-details": True}
+    for found in (notices(described(engine={"settings": settings})), notices(described(router={"settings": settings}))):
+        assert len(found) == 1
+        assert "settings.hf-token looks like a secret, and everybody who may see ConfigMaps would read it" in found[0]
+        assert "secretword" not in found[0]
+    assert "roles.decoder.settings.hf-token" in notices(described(roles__decoder={"settings": settings}))[0]
+    assert notices(described(engine={"settings": {"hf-token": True}})) == []
 
 
 def test_gpus_that_idle_are_noticed() -> None:

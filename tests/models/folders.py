@@ -35,6 +35,10 @@ def model_files(megabytes: float = 1.0, *, shards: int = 2, seed: int = 0) -> di
     return files
 
 
+HUB_FILES = model_files(3.0)
+"""What the hub of the fixture has."""
+
+
 def written(files: dict[str, bytes], folder: Path) -> Path:
     """The files on disk."""
     for name, body in files.items():

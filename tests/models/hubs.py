@@ -93,13 +93,17 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.status(404)
 
-    def json(self, value: Any) -> None:
-        body = json.dumps(value).encode()
+    def json(self, value: Any) -> bool:
+        return self.text(json.dumps(value), "application/json")
+
+    def text(self, text: str, kind: str = "text/html") -> bool:
+        body = text.encode()
         self.send_response(200)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        return True
 
     def status(self, status: int, **headers: str) -> bool:
         self.send_response(status)

@@ -1,9 +1,12 @@
 """What `inspect`, `ls`, `verify` and `rm` say and do."""
 
 import ast
+import errno
 import importlib.metadata
 import importlib.util
+import io
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -143,6 +146,11 @@ def test_the_list_of_architectures_is_the_installed_vllms() -> None:
     assert found == architectures.VLLM
 
 
+def _config(model: Path, **changes: Any) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | changes))
+
+
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
@@ -151,6 +159,18 @@ def test_the_list_of_architectures_is_the_installed_vllms() -> None:
         (lambda m: (m / SHARD).write_bytes((m / SHARD).read_bytes() + b"x"), "has 1 bytes more than its header"),
         (lambda m: (m / SHARD).unlink(), f"lacks 1 of the 2 shards that model.safetensors.index.json names, {SHARD}"),
         (lambda m: (m / "config.json").write_text("{"), "config.json cannot be read"),
+        (
+            lambda m: (m / "config.json").write_text("[" * 100_000),
+            "config.json cannot be read: maximum recursion depth",
+        ),
+        (lambda m: _config(m, hidden_size=1e400), "config.json has a value that cannot be: cannot convert float inf"),
+        (lambda m: _config(m, architectures={"a": 1}), "config.json has a value that cannot be"),
+        (lambda m: _config(m, num_hidden_layers=None, model_type=["x"]), "config.json has a value that cannot be"),
+        (
+            lambda m: _config(m, head_dim=None),
+            "cannot read config.json as 'qwen3': Validation error for field 'head_dim'",
+        ),
+        (lambda m: (m / SHARD).write_bytes(struct.pack("<Q", 100_000) + b"[" * 100_000), "its header cannot be read"),
         (lambda m: (m / "config.json").unlink(), "is no model folder: it has no config.json"),
         (lambda m: (m / ".tandem-pull").mkdir(), "is half a model: its pull was not finished"),
     ],
@@ -199,6 +219,59 @@ def test_a_folder_is_a_source_too_and_verify_finds_every_wrong_byte(
     (model / SHARD).unlink()
     assert tandem_models("pull", tmp_path / "source", model, "--quiet") == 0
     assert holds(model, files)
+
+
+@pytest.mark.parametrize(
+    ("to", "sentence"),
+    [
+        ("gone.safetensors", "is a link that leads nowhere"),
+        ("tokenizer", "is a link to a folder, which is not followed"),
+    ],
+)
+def test_a_folder_with_a_link_that_would_be_left_out_is_not_taken_for_whole(
+    to: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = written(model_files(0.1), tmp_path / "m")
+    (model / "linked").symlink_to(model / to)
+    assert tandem_models("pull", model, tmp_path / "copy") == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"tandem models: {model / 'linked'} {sentence}")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_what_may_not_be_read_is_not_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = written(model_files(0.1), tmp_path / "m")
+
+    def refused(real: Any, name: str) -> Any:
+        def call(path: Any, *rest: Any, **more: Any) -> Any:
+            if Path(path) == model / name:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path, *rest, **more)
+
+        return call
+
+    for owner, call, name in ((os, "scandir", "tokenizer"), (Path, "open", "config.json")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, call, refused(getattr(owner, call), name))
+            assert tandem_models("pull", model, tmp_path / "copy") == 1
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told.startswith(f"tandem models: {model / name} cannot be read: Permission denied")
+
+
+def test_patterns_that_match_nothing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = written(model_files(0.1), tmp_path / "m")
+    assert tandem_models("pull", model, tmp_path / "copy", "--include", "*.gguf") == 1
+    assert "holds 5 files, and --include and --exclude leave none of them" in capsys.readouterr().err
+
+
+def test_the_command_that_mends_a_folder_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, copy = written(model_files(0.1), tmp_path / "a model"), tmp_path / "a copy"
+    assert tandem_models("pull", model, copy) == 0
+    (copy / "config.json").unlink()
+    assert tandem_models("verify", copy) == 1
+    assert f"`tandem models pull '{model}' '{copy}'`" in capsys.readouterr().err
 
 
 def test_ls_tells_whole_half_changed_and_unverified_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,3 +354,13 @@ def test_removing_a_model_that_came_from_elsewhere_touches_nothing_outside_its_f
     assert (mine / "out" / "mine").exists()
     assert (mine / "done").exists()
     assert not (folder / "config.json").exists()
+
+
+def test_who_answers_nothing_to_rm_removes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tandem_models("pull", written(model_files(0.1), tmp_path / "m"), tmp_path / "copy") == 0
+    monkeypatch.setattr("sys.stdin", type("Terminal", (io.StringIO,), {"isatty": lambda _: True})())
+    assert tandem_models("rm", tmp_path / "copy") == 1
+    assert "nothing was removed" in capsys.readouterr().err
+    assert tandem_models("verify", tmp_path / "copy") == 0

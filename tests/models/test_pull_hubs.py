@@ -1,38 +1,18 @@
 """Pulling from hubs through their own clients, pointed at loopback by the clients' own variables."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
-from tests.models.folders import holds, model_files, tandem_models
+from tests.models.folders import HUB_FILES, holds, tandem_models
 from tests.models.hubs import COMMIT, Handler, Hub, Trouble
 
 from tandem.core.model_folder import MANIFEST
-from tandem.models import crew, workspace
+from tandem.models import crew
 from tandem.models.manifest import read_manifest
 
-FILES = model_files(3.0)
+FILES = HUB_FILES
 SHARD = "model-00001-of-00002.safetensors"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    hub = Hub(dict(FILES))
-    # The client reads HF_ENDPOINT when it is imported, which another test may have done.
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
-    template = huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE
-    tail = template[template.index("/{repo_id}") :]
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + tail)
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
-    monkeypatch.setenv("MODELSCOPE_HOME", str(tmp_path / "modelscope"))
-    monkeypatch.setenv("HF_TOKEN", "hf_secret_token")
-    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-secret-token")
-    monkeypatch.setattr(workspace, "PART_BYTES", 1 << 18)  # so that a shard has several
-    monkeypatch.setattr(crew, "_FIRST_PAUSE_S", 0.01)
-    yield hub
-    hub.close()
 
 
 SOURCES = ["hf://org/name", "modelscope://org/name"]

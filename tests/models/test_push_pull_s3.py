@@ -270,6 +270,9 @@ def test_too_little_space_is_said_before_a_byte(
     assert not (tmp_path / "back").exists()
 
 
+KEYS = {"OSS_ACCESS_KEY_ID": "key", "OSS_ACCESS_KEY_SECRET": SECRET}
+
+
 @pytest.mark.parametrize(
     ("place", "environ", "sentence", "status"),
     [
@@ -280,6 +283,18 @@ def test_too_little_space_is_said_before_a_byte(
         ("s3://key:secret@models/m", {}, "takes no credentials: they come from the environment", 2),
         ("s3://UPPER/m", {}, "names no bucket", 2),
         ("s3://models/a/../b", {}, "is no path in a bucket", 2),
+        ("s3://models/m", {"AWS_ENDPOINT_URL": "nowhere"}, "AWS_ENDPOINT_URL is no address: http://HOST[:PORT] or", 2),
+        ("s3://models/m", {"AWS_ENDPOINT_URL_S3": "http://h:0x"}, "AWS_ENDPOINT_URL_S3 is no address", 2),
+        (
+            "s3://models/m",
+            {"AWS_DEFAULT_REGION": "a b"},
+            "cannot be reached as AWS_… and ~/.aws say: Provided region",
+            2,
+        ),
+        ("s3://models/m", {"AWS_PROFILE": "nobody"}, "say: The config profile (nobody) could not be found", 2),
+        ("s3://models/m", {"AWS_CONFIG_FILE": __file__}, "say: Unable to parse config file", 2),
+        ("oss://models/m", {"OSS_ENDPOINT": "http://h:99999", **KEYS}, "OSS_ENDPOINT is no address", 2),
+        ("oss://models/m", {"OSS_REGION": "a b", **KEYS}, "cannot be reached as OSS_… and ~/.ossutilconfig say:", 2),
         ("gs://models/m", {}, "is no place that models come from", 2),
         ("oss://models/m", {}, "OSS needs an endpoint: set OSS_ENDPOINT", 2),
         ("oss://models/m", {"OSS_ENDPOINT": "http://127.0.0.1:1"}, "OSS needs credentials: set OSS_ACCESS_KEY_ID", 2),

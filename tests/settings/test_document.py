@@ -134,6 +134,9 @@ def test_the_deployment_variable_replaces_file_and_flags() -> None:
         ),
         ("A: 1\nA: 1", "c.yaml: A stands on line 1 and again on line 2; keep one"),
         ("A: {list: [{b: 1, b: 1}]}", r"A.list\[0\].b stands on line 1 and again"),
+        ("A: &a {b: {c: *a}}", "c.yaml: A.b.c on line 1 leads back into itself; write out what is meant"),
+        ("A: &a [*a]", r"c.yaml: A\[0\] on line 1 leads back into itself"),
+        ("[\n" * 200_000, "c.yaml: line 101: more than 100 mappings and lists, one in another"),
     ],
 )
 def test_a_document_of_another_shape_is_refused_in_words(text: str, said: str) -> None:

@@ -14,6 +14,7 @@ from tandem.deploy.fit import fit_faults, told_shape
 from tandem.deploy.guide import render_like_the_guide
 from tandem.deploy.monitoring import adapter_values
 from tandem.deploy.objects import Step, parse_version
+from tandem.deploy.pull import pulled_source
 from tandem.deploy.reading import read_description
 from tandem.deploy.render import render
 from tandem.deploy.text import as_yaml, files, whole_text
@@ -40,6 +41,7 @@ def run(arguments: Sequence[str], *, program: str) -> int:
         raise ConfigError(f"--timeout {options.timeout:g} must be a number of seconds above 0, or say --no-wait")
     wish = _read(options.file)
     if options.verb in ("render", "diff", "apply"):
+        _check_source(wish, options.file)
         _check_fit(wish, options.file, program)
         for notice in [*_check_configuration(wish, options.file), *notices(wish)]:
             print(f"{program}: {notice}", file=sys.stderr)
@@ -92,6 +94,20 @@ def _check_configuration(wish: Description, origin: str) -> list[str]:
     if fault:
         absent.append(fault)
     return [f"{each}; that is so on this machine, and the image may have it" for each in absent]
+
+
+def _check_source(wish: Description, origin: str) -> None:
+    """A source that is none would be found by a Job, ten pods later."""
+    if (source := pulled_source(wish)) is None:
+        return
+    from tandem.models.places import parse_place
+
+    try:
+        place = parse_place(source)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: model.storage.source: {error}") from error
+    if place.kind == "folder":
+        raise ConfigError(f"{origin}: model.storage.source: a folder of this machine is none of the pod's")
 
 
 def _check_fit(wish: Description, origin: str, program: str) -> None:

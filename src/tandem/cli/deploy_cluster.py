@@ -6,7 +6,7 @@ from typing import Any
 from tandem.deploy.objects import MANAGER, Object
 from tandem.deploy.ports import Forbidden, Refused
 from tandem.errors import Unavailable
-from tandem.operator.api import APPLY, Api, ApiError
+from tandem.operator.api import APPLY, STRANGE, Api, ApiError
 
 _PAGE = "500"
 """Objects that one answer may hold; the server says where to go on."""
@@ -21,7 +21,10 @@ class KubeCluster:
 
     async def minor(self) -> int:
         found = await self._request("GET", "/version")
-        return int("".join(filter(str.isdigit, str(found["minor"]))))
+        digits = "".join(filter(str.isdigit, str(found.get("minor", ""))))
+        if not digits:
+            raise self._strange()
+        return int(digits)
 
     async def serves(self, api: str, kind: str) -> bool:
         return kind in await self._of(api)
@@ -61,8 +64,12 @@ class KubeCluster:
         path, items = await self._collection(api, kind, namespace), list[Object]()
         while True:
             found = await self._request("GET", path, params=params)
-            items += found["items"]
-            if not (token := found["metadata"].get("continue")):
+            try:
+                items += found["items"]
+                token = found["metadata"].get("continue")
+            except (AttributeError, KeyError, TypeError) as error:
+                raise self._strange() from error
+            if not token:
                 return items
             params = {**params, "continue": token}
 
@@ -83,8 +90,11 @@ class KubeCluster:
                 if error.status != 404:
                     raise
                 found = {"resources": []}
-            plain = [each for each in found["resources"] if "/" not in each["name"]]
-            self._kinds[api] = {each["kind"]: each for each in plain}
+            try:
+                plain = [each for each in found["resources"] if "/" not in each["name"]]
+                self._kinds[api] = {each["kind"]: each for each in plain}
+            except (KeyError, TypeError) as error:
+                raise self._strange() from error
         return self._kinds[api]
 
     async def _collection(self, api: str, kind: str, namespace: str | None) -> str:
@@ -105,7 +115,15 @@ class KubeCluster:
         try:
             return await self._api.request(method, path, body, **more)
         except ApiError as error:
+            if error.reason == STRANGE:
+                raise self._strange() from error
             if error.status == 0:
                 raise Unavailable(f"{self._api.access.server} does not answer: {error}") from error
             kind = Forbidden if error.status == 403 else Refused
             raise kind(error.status, str(error)) from error
+
+    def _strange(self) -> Unavailable:
+        server = self._api.access.server
+        return Unavailable(
+            f"{server} answers, but not as an API server does; look at the kubeconfig, and at a proxy on the way"
+        )

@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 
+from tandem.cli.asking import agreed
 from tandem.cli.deploy_cluster import KubeCluster
 from tandem.cli.deploy_show import Progress, status_json, status_text
 from tandem.deploy.description import Description
@@ -141,7 +142,7 @@ class _Command:
         if not found.objects:
             print("nothing to delete")
             return 0
-        if not options.yes and not _agreed(f"delete {len(found.objects)} objects in {self._wish.namespace}? [y/N] "):
+        if not options.yes and not agreed(f"delete {len(found.objects)} objects in {self._wish.namespace}? [y/N] "):
             raise ConfigError("nothing was deleted; --yes deletes without asking")
         for item in found.objects:
             await self._cluster.delete(item)
@@ -151,9 +152,3 @@ class _Command:
     def _list(self, mark: str, objects: Sequence[dict[str, object]]) -> None:
         for item in objects:
             print(f"{mark}{title(item)}")
-
-
-def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        return False
-    return input(question).strip().lower() in ("y", "yes")

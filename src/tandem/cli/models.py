@@ -8,10 +8,12 @@ import argparse
 import fnmatch
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tandem.cli.asking import agreed
 from tandem.cli.models_inspect import add_inspect
 from tandem.cli.models_watch import size, watcher
 from tandem.cli.table import table
@@ -98,7 +100,7 @@ def _verify(options: argparse.Namespace) -> int:
     if faults:
         raise ModelBroken(
             f"{len(faults)} of {len(manifest.files)} files are not what was pulled: remove them, "
-            f"and `tandem models pull {manifest.source} {folder}` again"
+            f"and `tandem models pull {shlex.quote(manifest.source)} {shlex.quote(str(folder))}` again"
         )
     print(f"{folder}: {_whole(manifest)}")
     return 0
@@ -112,7 +114,7 @@ def _rm(options: argparse.Namespace) -> int:
     if not options.yes:
         if not sys.stdin.isatty():
             raise ConfigError("nobody can be asked here: say --yes to remove it")
-        if input("remove it? [y/N] ").strip().lower() not in ("y", "yes"):
+        if not agreed("remove it? [y/N] "):
             print("nothing was removed", file=sys.stderr)
             return 1
     left = remove(folder, files)

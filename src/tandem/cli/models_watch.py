@@ -98,7 +98,7 @@ class Bars:
             TransferSpeedColumn,
         )
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         self._bars = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
         self._files: dict[str, TaskID] = {}
         self._all: TaskID | None = None

@@ -1,7 +1,7 @@
-"""Addresses with a user and a password in them: taken apart, so that no message or log repeats them."""
+"""Addresses that may hold a user and a password: taken apart, so that no message or log repeats them."""
 
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 
 class Address(NamedTuple):
@@ -26,3 +26,12 @@ def taken_apart(url: str) -> Address:
 def shown(urls: str) -> str:
     """Comma-separated addresses as they may be printed."""
     return ",".join(taken_apart(url).bare for url in urls.split(","))
+
+
+def is_http_address(url: str) -> bool:
+    """Whether a client can ask there: `http://` or `https://`, a host, and a port that can be."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

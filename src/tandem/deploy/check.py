@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tandem.deploy.description import Description, Role, StorageClass, Worker
+from tandem.deploy.description import Description, Oss, Role, StorageClass, Worker
 from tandem.settings.fields import normalise
 
 _RESERVED = {"model", "served_model_name", "tensor_parallel_size", "ServiceArgs", "common_configs", "engine"}
 """Normalised: a service takes either spelling."""
 _SECRET = re.compile(r"(^|_)(TOKEN|(API)?KEY|PASSWORD|SECRET|CREDENTIALS?)(_|$)", re.IGNORECASE)
+_SECRET_SETTING = re.compile(r"(^|_)(token|api_?key|password|secret|credentials?)$")
+"""Of normalised keys; a key of its own, `tls_key`, names a file."""
 _CPU = r"(?=.*[1-9])([0-9]+(\.[0-9]+)?|[0-9]+m)"
 _LONGEST = 40
 """A StatefulSet's pods carry its name and 11 characters more as a label of 63; `-processor` takes 10."""
@@ -17,6 +19,8 @@ _LONGEST = 40
 
 def rule_faults(wish: Description) -> Iterator[str]:
     """Every rule that is broken, in words, each with its path."""
+    if wish.name[0].isdigit():
+        yield f"name is {wish.name!r}: the Service is called so, and must begin with a letter"
     if not wish.image:
         yield "image is empty: name the Tandem image, built with deploy/Dockerfile"
     if not wish.model_path.startswith("/"):
@@ -24,8 +28,13 @@ def rule_faults(wish: Description) -> Iterator[str]:
     if not re.fullmatch(r"[\w./-]+", wish.model_path):
         yield f"model.path is {wish.model_path!r}: letters, digits, '.', '_', '-' and '/' only"
     storage = wish.model.storage
-    if isinstance(storage, StorageClass) and storage.source is not None and "://" not in storage.source:
-        yield f"model.storage.source is {storage.source!r}: write modelscope://ORG/NAME or the like"
+    if isinstance(storage, StorageClass) and storage.source is not None:
+        if "://" not in storage.source:
+            yield f"model.storage.source is {storage.source!r}: write modelscope://ORG/NAME or the like"
+        if storage.access_mode == "ReadOnlyMany":
+            yield "model.storage.access-mode is ReadOnlyMany, and the Job that pulls the model has to write"
+    if isinstance(storage, Oss) and "@" in storage.endpoint:
+        yield "model.storage.endpoint holds a password: model.storage.secret names the Secret with the keys"
     for name, role in wish.every_role().items():
         if not re.fullmatch(_CPU, str(role.cpu)):
             yield f"roles.{name}.cpu is {role.cpu!r}; write a number such as 12, or 500m"
@@ -44,6 +53,8 @@ def rule_faults(wish: Description) -> Iterator[str]:
             yield f"planes.etcd.endpoints[{index}] holds a password: put it into planes.etcd.secret"
     if (server := wish.planes.nats.server) and not re.match(r"(nats|tls)://[^@]+$", server):
         yield "planes.nats.server must be nats://HOST:4222 or tls://, without a user: planes.nats.secret has those"
+    if wish.metrics and not re.fullmatch(r"https?://[^@\s]+", wish.metrics.prometheus or "http://none"):
+        yield "metrics.prometheus must be http://HOST:PORT or https://, without a user: figures are asked without one"
     for key in _named(_RESERVED, wish.engine.settings):
         yield f"engine.settings.{key} is written by `tandem deploy` itself; take it out"
     for key in _named({"port", "host", "endpoint"}, wish.front.settings):
@@ -71,6 +82,14 @@ def notices(wish: Description) -> list[str]:
                 found.append(
                     f"roles.{name}.env.{key} looks like a secret, and everybody who may see pods would read it: "
                     f"write {key}: {{secret: NAME, key: KEY}}"
+                )
+    written = {f"roles.{name}": worker.settings for name, worker in wish.workers().items()}
+    for path, settings in ({"engine": wish.engine.settings, "router": wish.router.settings} | written).items():
+        for key, value in settings.items():
+            if isinstance(value, str) and _SECRET_SETTING.search(normalise(key)):
+                found.append(
+                    f"{path}.settings.{key} looks like a secret, and everybody who may see ConfigMaps would read it: "
+                    "give it by a variable of the role, from a Secret"
                 )
     for name, worker in wish.workers().items():
         used = worker.workers * tensor_parallel(worker)
@@ -118,6 +137,8 @@ def _worker(path: str, worker: Worker) -> Iterator[str]:
         yield f"{path}: tensor-parallel needs {product} GPUs, gpus is {worker.gpus}; raise it or lower tensor-parallel"
     if not worker.gpus and each > 1:
         yield f"{path}: tensor-parallel is {each} and gpus is 0; a CPU holds the whole model in one process"
+    for key in sorted({"cpu", "memory", worker.gpu_resource} & set(worker.more_resources)):
+        yield f"{path}.more-resources.{key} is what {'gpus' if key == worker.gpu_resource else key} says; take it out"
     for key in _named(_RESERVED, worker.settings):
         yield f"{path}.settings.{key} is written by `tandem deploy` itself; take it out"
 

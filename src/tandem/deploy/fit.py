@@ -6,8 +6,8 @@ from typing import Any
 from tandem.core.model_fit import fit, smallest_tensor_parallel
 from tandem.core.model_shape import ModelShape, Weights
 from tandem.deploy.check import tensor_parallel
-from tandem.deploy.description import Description, Worker
-from tandem.deploy.quantities import size_bytes
+from tandem.deploy.description import Description, StorageClass, Worker
+from tandem.deploy.quantities import gigabytes, size_bytes
 from tandem.settings.fields import normalise
 
 _SHARE, _CONTEXT, _STEP = 0.9, 4096, 8192
@@ -37,7 +37,10 @@ def told_shape(wish: Description) -> ModelShape | None:
 
 
 def fit_faults(wish: Description, shape: ModelShape) -> Iterator[str]:
-    """Why a role cannot hold the model, and what would."""
+    """Why a new volume or a role cannot hold the model, and what would."""
+    storage, stored = wish.model.storage, shape.weights.disk_bytes
+    if isinstance(storage, StorageClass) and size_bytes(storage.size) < stored:
+        yield f"model.storage.size is {storage.size}, and the weights alone take {gigabytes(stored)}"
     for name, worker in wish.workers().items():
         if not worker.gpus or worker.gpu_memory is None:
             continue

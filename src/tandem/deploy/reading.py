@@ -106,7 +106,7 @@ def _union(value: Any, info: inspect.UnionType, path: str) -> Iterator[str]:
     if structs and len(structs) == len(kinds) > 1:
         by_tag = {kind.tag: kind for kind in structs}
         tag = value.get("kind") if isinstance(value, dict) else None
-        if tag in by_tag:
+        if isinstance(tag, str) and tag in by_tag:
             yield from _struct(value, by_tag[tag], path)
         else:
             yield f"{path}.kind must be one of {', '.join(map(str, by_tag))}, is {_shown(tag)}"
@@ -128,7 +128,7 @@ def _scalar(value: Any, info: Any, path: str) -> Iterator[str]:
         if isinstance(info, kind) and wrong_type:
             yield f"{path} must be {words}, is {_shown(value)}"
             return
-    if (pattern := getattr(info, "pattern", None)) and not re.search(pattern, value):
+    if (pattern := getattr(info, "pattern", None)) and not re.fullmatch(pattern, value):
         yield f"{path} is {_shown(value)}; {_form(pattern)}"
     if (least := getattr(info, "min_length", None)) and len(value) < least:
         yield f"{path} must not be empty"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tandem.core.model_folder import MANIFEST
-from tandem.errors import ConfigError, TransferFailed
+from tandem.errors import ConfigError, ModelBroken, TransferFailed
 from tandem.models.manifest import read_manifest, refuse_half
 from tandem.models.ports import Listing, RemoteFile
 
@@ -17,7 +17,7 @@ _NOT_THE_MODEL = {".git", ".cache", "._____temp", "__pycache__"}
 
 
 class Folder:
-    """The files below one folder. Links to files are followed, as hubs' caches use them; links to folders are not."""
+    """The files below one folder. Links to files are followed, as hubs' caches use them; others refused."""
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
@@ -47,10 +47,13 @@ class Folder:
     def read(self, file: RemoteFile, start: int, stop: int) -> Iterator[Iterator[bytes]]:
         """A range of one file."""
         try:
-            with (self._folder / file.path).open("rb") as opened:
-                yield self._pieces(opened.fileno(), file, start, stop)
+            opened = (self._folder / file.path).open("rb")
         except FileNotFoundError as error:
             raise TransferFailed(f"{self._folder / file.path} is gone") from error
+        except OSError as error:
+            raise TransferFailed(f"{self._folder / file.path} cannot be read: {error.strerror}") from error
+        with opened:
+            yield self._pieces(opened.fileno(), file, start, stop)
 
     def close(self) -> None:
         """Nothing is kept."""
@@ -72,17 +75,25 @@ def folder_files(folder: Path) -> dict[str, os.stat_result]:
 
     Raises:
         ConfigError: it is no folder.
-        ModelBroken: it is half pulled.
+        ModelBroken: it is half pulled, or holds what could only be left out: the rest would pass for the whole.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder")
     refuse_half(folder)
     found: dict[str, os.stat_result] = {}
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if name not in _NOT_THE_MODEL)
+        if link := next((Path(root, name) for name in folders if Path(root, name).is_symlink()), None):
+            raise ModelBroken(f"{link} is a link to a folder, which is not followed; copy what is in it, or remove it")
         for name in names:
             path = Path(root, name)
+            if path.is_symlink() and not path.exists():
+                raise ModelBroken(f"{path} is a link that leads nowhere; mend or remove it")
             relative = path.relative_to(folder).as_posix()
             if relative != MANIFEST and path.is_file():
                 found[relative] = path.stat()
     return dict(sorted(found.items()))
+
+
+def _unreadable(error: OSError) -> None:
+    raise ModelBroken(f"{error.filename} cannot be read: {error.strerror}") from error

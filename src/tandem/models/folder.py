@@ -22,12 +22,13 @@ def read_model(folder: Path) -> ModelShape:
     """
     refuse_half(folder)
     config = _json(folder / "config.json")
-    weights = read_weights(folder, config)
     try:
-        return shape_of(config, weights)
-    except Incomplete:
-        return shape_of(_completed(config), weights, complete=True)
-    except (ValueError, TypeError, ZeroDivisionError) as error:
+        weights = read_weights(folder, config)
+        try:
+            return shape_of(config, weights)
+        except Incomplete:
+            return shape_of(_completed(config), weights, complete=True)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelBroken(f"{folder / 'config.json'} has a value that cannot be: {error}") from error
 
 
@@ -85,7 +86,8 @@ def _completed(config: Config) -> Config:
     try:
         found: dict[str, Any] = CONFIG_MAPPING[model_type].from_dict(dict(config)).to_dict()
     except Exception as error:  # a class may raise whatever its checks raise
-        raise ModelBroken(f"transformers cannot read config.json as {model_type!r}: {error}") from error
+        why = " ".join(str(error).split())
+        raise ModelBroken(f"transformers cannot read config.json as {model_type!r}: {why}") from error
     return {**found, "architectures": config.get("architectures")}
 
 
@@ -94,7 +96,7 @@ def _json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelBroken(f"{path.parent} is no model folder: it has no {path.name}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelBroken(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise ModelBroken(f"{path} holds no JSON object")

@@ -44,7 +44,7 @@ def read_header(path: Path) -> list[Tensor]:
         described = json.loads(text)
         tensors = [_tensor(name, each) for name, each in described.items() if name != "__metadata__"]
         end = max((each["data_offsets"][1] for name, each in described.items() if name != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ModelBroken(f"{path} is no safetensors file: its header cannot be read") from error
     whole = 8 + length + end
     if size < whole:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tandem.errors import TransferFailed
+from tandem.errors import ConfigError, TransferFailed
 from tandem.models.ports import Later
 from tandem.models.receiving import bound_unread
 
@@ -29,11 +29,18 @@ class HttpRanges:
         self._name = name
         self._headers = dict(headers)
         """With the token: for the hub's own host only, see `_open`."""
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(timeout_s),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            follow_redirects=False,
-        )
+        try:
+            self._client = httpx.Client(
+                timeout=httpx.Timeout(timeout_s),
+                limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+                follow_redirects=False,
+            )
+        except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+            # A proxy's address may hold a password: only what the system says of a file is repeated.
+            why = f": {error}" if isinstance(error, OSError) else ""
+            raise ConfigError(
+                f"a client cannot be set up; look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE{why}"
+            ) from error
         self._connections = connections
         self._lock = threading.Lock()
         self._lead: dict[str, str] = {}
@@ -97,6 +104,8 @@ class HttpRanges:
     def _translated(self, path: str) -> Iterator[None]:
         try:
             yield
+        except httpx.UnsupportedProtocol as error:
+            raise TransferFailed(f"{self._name}: {path} is redirected to what is no web address") from error
         except httpx.TimeoutException as error:
             raise Later("nothing came for a while") from error
         except httpx.HTTPError as error:

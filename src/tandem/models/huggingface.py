@@ -3,22 +3,29 @@
 `HF_ENDPOINT`, `HF_TOKEN` and the token that `hf auth login` has left are honoured, as everywhere.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 from tandem.errors import ConfigError, TransferFailed
 from tandem.models.http_ranges import HttpRanges, check
+from tandem.models.hub_answers import check_address, check_token, listed, nowhere, understood, unreached
 from tandem.models.ports import Later, Listing, RemoteFile
+
+_ADDRESS = "HF_ENDPOINT"
 
 
 class HuggingFace:
     """One repository at one revision."""
 
     def __init__(self, name: str, repository: str, revision: str, *, timeout_s: float, connections: int) -> None:
+        if (address := os.environ.get(_ADDRESS)) is not None:
+            check_address(_ADDRESS, address)  # the client reads it when it is imported
         from huggingface_hub import HfApi, get_token
 
         token = get_token()
+        check_token("HF_TOKEN", token)
         self.name = name
         self._repository = repository
         self._revision = revision
@@ -30,18 +37,19 @@ class HuggingFace:
 
     def list(self) -> Listing:
         """All files at the commit that the revision now names."""
-        info = self._info()
-        self._commit = str(info.sha or self._revision or "main")
-        files = tuple(
-            RemoteFile(
-                path=each.rfilename,
-                size=int(each.lfs.size if each.lfs else each.size or 0),
-                sha256=str(each.lfs.sha256) if each.lfs else "",
-                git_blob="" if each.lfs else str(each.blob_id or ""),
-                version=self._commit,
+        with understood(self.name, _ADDRESS):
+            info = self._info()
+            self._commit = str(info.sha or self._revision or "main")
+            files = tuple(
+                listed(
+                    each.rfilename,
+                    each.lfs.size if each.lfs else each.size,
+                    sha256=each.lfs.sha256 if each.lfs else "",
+                    git_blob="" if each.lfs else each.blob_id or "",
+                    version=self._commit,
+                )
+                for each in info.siblings
             )
-            for each in info.siblings or ()
-        )
         return Listing(source=self.name, revision=self._commit, files=files)
 
     def read(self, file: RemoteFile, start: int, stop: int) -> AbstractContextManager[Iterator[bytes]]:
@@ -83,5 +91,9 @@ class HuggingFace:
             raise ConfigError(f"{self.name} names no repository: hf://ORGANISATION/NAME") from error
         except httpx2.TimeoutException as error:
             raise Later("nothing came for a while") from error
+        except (httpx2.TooManyRedirects, httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
+            raise nowhere(self.name, _ADDRESS) from error
+        except (httpx2.ConnectError, httpx2.ProxyError) as error:
+            raise Later(unreached(_ADDRESS)) from error
         except httpx2.HTTPError as error:
             raise Later(f"the connection broke ({type(error).__name__})") from error

@@ -14,7 +14,11 @@ from typing import Any
 
 from tandem.errors import ConfigError, TransferFailed
 from tandem.models.http_ranges import HttpRanges
+from tandem.models.hub_answers import check_address, check_token, listed, nowhere, understood, unreached
 from tandem.models.ports import Later, Listing, RemoteFile
+
+_ADDRESSES = ("MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")
+"""The first that is set is taken."""
 
 
 class ModelScope:
@@ -24,37 +28,31 @@ class ModelScope:
         self.name = name
         self._repository = repository
         self._revision = revision or "master"
+        self._address = next((name for name in _ADDRESSES if os.environ.get(name)), _ADDRESSES[0])
+        if address := os.environ.get(self._address):
+            check_address(self._address, address if "://" in address else f"https://{address}")
         self._api = _api(timeout_s)
         token = self._api.legacy.token
+        check_token("MODELSCOPE_API_TOKEN", token)
         headers = {"user-agent": "tandem", **({"cookie": f"m_session_id={token}"} if token else {})}
         self._ranges = HttpRanges(name, headers, timeout_s=timeout_s, connections=connections)
 
     def list(self) -> Listing:
         """All files of the revision, each with its SHA-256."""
-        from modelscope_hub import errors
-
-        try:
-            found = self._api.list_repo_files(self._repository, "model", revision=self._revision)
-        except errors.RateLimitError as error:
-            raise Later("the server answered 429", retry_after_s=getattr(error, "retry_after", None)) from error
-        except (errors.NetworkError, errors.ServerError) as error:
-            status = getattr(error, "status_code", None)
-            raise Later(f"the server answered {status}" if status else "nothing came for a while") from error
-        except errors.InvalidParameter as error:
-            raise ConfigError(f"{self.name} names no repository: modelscope://ORGANISATION/NAME") from error
-        except (errors.AuthenticationError, errors.PermissionDeniedError) as error:
-            raise TransferFailed(
-                f"{self.name} may not be read: set MODELSCOPE_API_TOKEN to a token that may read it"
-            ) from error
-        except errors.NotExistError as error:
-            raise TransferFailed(f"{self.name} is not there, or has no revision {self._revision!r}") from error
-        except errors.HubError as error:
-            raise TransferFailed(f"{self.name} cannot be listed ({type(error).__name__})") from error
-        files = tuple(
-            RemoteFile(path=each.path, size=each.size, sha256=(each.sha256 or "").lower(), version=self._revision)
-            for each in found
-            if not each.is_dir
-        )
+        with understood(self.name, self._address):
+            files = tuple(
+                # The client reads a size that is missing as 0.
+                listed(
+                    each.path,
+                    each.size if each.size or each.sha256 else None,
+                    sha256=each.sha256 or "",
+                    version=self._revision,
+                )
+                for each in self._found()
+                if not each.is_dir
+            )
+        if not files:
+            raise TransferFailed(f"{self.name} lists no files; look at its page, and at {self._address}")
         return Listing(source=self.name, revision=_fingerprint(files), files=files)
 
     def read(self, file: RemoteFile, start: int, stop: int) -> AbstractContextManager[Iterator[bytes]]:
@@ -65,6 +63,41 @@ class ModelScope:
     def close(self) -> None:
         """Give connections back."""
         self._ranges.close()
+
+    def _found(self) -> Any:
+        import requests
+        from modelscope_hub import errors
+        from requests.exceptions import ChunkedEncodingError, ContentDecodingError, InvalidSchema, InvalidURL
+
+        try:
+            found = self._api.list_repo_files(self._repository, "model", revision=self._revision)
+        except errors.RateLimitError as error:
+            raise Later("the server answered 429", retry_after_s=getattr(error, "retry_after", None)) from error
+        except errors.ServerError as error:
+            raise Later(f"the server answered {error.status_code or 'with errors'}") from error
+        except errors.RequestTimeoutError as error:
+            raise Later("nothing came for a while") from error
+        except errors.NetworkError as error:
+            raise Later(unreached(self._address)) from error
+        except errors.InvalidParameter as error:
+            raise ConfigError(f"{self.name} names no repository: modelscope://ORGANISATION/NAME") from error
+        except (errors.AuthenticationError, errors.PermissionDeniedError) as error:
+            raise TransferFailed(
+                f"{self.name} may not be read: set MODELSCOPE_API_TOKEN to a token that may read it"
+            ) from error
+        except errors.NotExistError as error:
+            raise TransferFailed(f"{self.name} is not there, or has no revision {self._revision!r}") from error
+        except errors.HubError as error:
+            raise TransferFailed(f"{self.name} cannot be listed ({type(error).__name__})") from error
+        except (requests.TooManyRedirects, InvalidURL, InvalidSchema) as error:
+            raise nowhere(self.name, self._address) from error
+        except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError) as error:
+            raise Later(f"the connection broke ({type(error).__name__})") from error
+        if getattr(self._api.legacy._read_state, "listing_incomplete", False):  # where the client's own pull looks
+            raise TransferFailed(
+                f"{self.name} has more files in one folder than ModelScope lists; pull it from elsewhere"
+            )
+        return found
 
 
 def _fingerprint(files: tuple[RemoteFile, ...]) -> str:

@@ -67,6 +67,10 @@ def prepare(listing: Listing, folder: Path) -> Prepared:
         ConfigError: the folder holds another model, or is no folder.
     """
     check_names((file.path for file in listing.files), source=listing.source)
+    if listing.left_out and not listing.files:
+        raise TransferFailed(
+            f"{listing.source} holds {len(listing.left_out)} files, and --include and --exclude leave none of them"
+        )
     listing = listing.only(lambda path: path != MANIFEST)  # one that was uploaded along: we write our own
     if not listing.files:
         raise TransferFailed(f"{listing.source} holds no files")

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from tandem.core.model_folder import MANIFEST, PUSHING
 from tandem.errors import ConfigError, ModelBroken, TransferFailed
 from tandem.models.http_ranges import retry_after_s
+from tandem.models.hub_answers import check_address
 from tandem.models.manifest import Manifest, decode
 from tandem.models.ports import Later, Listing, RemoteFile, Stored
 from tandem.models.receiving import bound_unread
@@ -86,12 +87,16 @@ class Bucket:
         """Sizes and ETags by path."""
         with self._translated("its list"):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-            return {
-                each["Key"].removeprefix(self._prefix): Stored(int(each["Size"]), _plain(each["ETag"]))
-                for page in pages
-                for each in page.get("Contents", ())
-                if each["Key"] != self._prefix
-            }
+            found = {}
+            for page in pages:
+                if page.keys() <= {"ResponseMetadata"}:  # botocore finds nothing in a page that is none, and goes on
+                    raise self._no_list()
+                for each in page.get("Contents", ()):
+                    if not {"Key", "Size", "ETag"} <= each.keys():
+                        raise self._no_list()
+                    found[each["Key"].removeprefix(self._prefix)] = Stored(int(each["Size"]), _plain(each["ETag"]))
+            found.pop("", None)  # the folder itself, as consoles make it
+            return found
 
     def get(self, path: str) -> bytes | None:
         """A small object."""
@@ -171,6 +176,12 @@ class Bucket:
     def _before_send(self, request: Any, **_: Any) -> None:
         """Once a part is signed: give it away in pieces, and tell when the last one has gone."""
         request.body = _in_pieces(request.body, self._sending.told)
+
+    def _no_list(self) -> TransferFailed:
+        variable = "OSS_ENDPOINT" if self._oss else "AWS_ENDPOINT_URL"
+        return TransferFailed(
+            f"{self.name}: what came is no list of a bucket; look at {variable}, and at a proxy on the way"
+        )
 
     def _manifest(self) -> Manifest | None:
         text = self.get(MANIFEST)
@@ -258,9 +269,7 @@ def _plain(etag: str) -> str:
 
 def _client(oss: bool, timeout_s: float, connections: int) -> Any:
     try:
-        from botocore import UNSIGNED
-        from botocore.config import Config
-        from botocore.session import Session
+        from botocore.exceptions import BotoCoreError
     except ModuleNotFoundError as error:
         raise ConfigError("S3 and OSS need a client: pip install 'tandem-pd[models]' (or botocore)") from error
     settings: dict[str, Any] = {
@@ -272,22 +281,46 @@ def _client(oss: bool, timeout_s: float, connections: int) -> Any:
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }
+    where = "OSS_… and ~/.ossutilconfig" if oss else "AWS_… and ~/.aws"
+    try:
+        return _oss_client(settings) if oss else _s3_client(settings)
+    except BotoCoreError as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"the store cannot be reached as {where} say: {why}") from error
+    except ValueError as error:  # an address that may hold a password
+        raise ConfigError(f"the store cannot be reached as {where} say: its endpoint is no address") from error
+
+
+def _oss_client(settings: dict[str, Any]) -> Any:
+    from botocore.config import Config
+    from botocore.session import Session
+
+    access = oss_access(os.environ, Path.home())
+    check_address("OSS_ENDPOINT", access.endpoint)
+    style = "virtual" if access.virtual_hosts else "path"
+    return Session().create_client(
+        "s3",
+        region_name=access.region,
+        endpoint_url=access.endpoint,
+        aws_access_key_id=access.key_id,
+        aws_secret_access_key=access.secret,
+        aws_session_token=access.token or None,
+        config=Config(s3={"addressing_style": style, "payload_signing_enabled": True}, **settings),
+    )
+
+
+def _s3_client(settings: dict[str, Any]) -> Any:
+    from botocore import UNSIGNED
+    from botocore.config import Config
+    from botocore.session import Session
+
+    for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        if address := os.environ.get(variable):
+            check_address(variable, address)
     session = Session()
-    if oss:
-        access = oss_access(os.environ, Path.home())
-        style = "virtual" if access.virtual_hosts else "path"
-        return session.create_client(
-            "s3",
-            region_name=access.region,
-            endpoint_url=access.endpoint,
-            aws_access_key_id=access.key_id,
-            aws_secret_access_key=access.secret,
-            aws_session_token=access.token or None,
-            config=Config(s3={"addressing_style": style, "payload_signing_enabled": True}, **settings),
-        )
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
     if session.get_credentials() is None:  # a bucket that everybody may read
-        settings["signature_version"] = UNSIGNED
+        settings = {**settings, "signature_version": UNSIGNED}
     return session.create_client(
         "s3", region_name=region, config=Config(s3={"payload_signing_enabled": True}, **settings)
     )

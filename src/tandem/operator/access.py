@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from tandem.core.paths import at
+from tandem.core.userinfo import is_http_address, shown
 from tandem.errors import ConfigError
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -93,24 +94,28 @@ def find_access(environ: Mapping[str, str], *, kubeconfig: str | None = None, co
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"no Kubernetes to talk to: {path}: {error.strerror}; set KUBECONFIG") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no kubeconfig: {error}") from error
-    return read_kubeconfig(document, context=context, base=path.parent)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no kubeconfig: {' '.join(str(error).split())}") from error
+    try:
+        return read_kubeconfig(document, context=context, base=path.parent)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is no kubeconfig: {type(error).__name__}: {error}") from error
 
 
 def read_kubeconfig(document: Any, *, context: str | None, base: Path) -> Access:
     """One context of a kubeconfig.
 
     Raises:
-        ConfigError: the context, its cluster or its user is missing.
+        ConfigError: the context, its cluster or its user is missing, or the server is no address.
     """
     chosen = context or at(document, "current-context")
     spec = _named(document, "contexts", "context", chosen)
     cluster = _named(document, "clusters", "cluster", spec.get("cluster"))
     user = _named(document, "users", "user", spec.get("user")) if spec.get("user") else {}
     server = str(cluster.get("server") or "").rstrip("/")
-    if not server.startswith(("http://", "https://")):
-        raise ConfigError(f"kubeconfig: cluster {spec.get('cluster')!r} has server {server!r}; write https://HOST:PORT")
+    if not is_http_address(server):
+        told = f"cluster {spec.get('cluster')!r} has server {shown(server)!r}"
+        raise ConfigError(f"kubeconfig: {told}; write https://HOST:PORT")
     return Access(
         server=server,
         namespace=spec.get("namespace") or "default",

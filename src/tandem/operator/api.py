@@ -48,6 +48,10 @@ RESOURCES: Final[dict[str, tuple[str, str]]] = {
 """kind → (apiVersion, plural). PodGroup exists in two API groups, so its apiVersion is always given."""
 
 
+STRANGE = "StrangeAnswer"
+"""Reason of an `ApiError`: the answer is no JSON object, so whoever gave it is no API server."""
+
+
 class ApiError(Exception):
     """The server refused: `status` is HTTP's, `reason` Kubernetes' word for it."""
 
@@ -179,15 +183,14 @@ class Api:
         """One call, tried again while the server or the way to it is in trouble.
 
         Raises:
-            ApiError: refused, or still in trouble after the last try.
+            ApiError: refused, still in trouble after the last try, or `STRANGE`.
         """
         pause_s = _FIRST_PAUSE_S
         for last in [False] * (_TRIES - 1) + [True]:
             status, raw, retry_after = await self._once(method, path, body, params, content)
             self._count(method, status)
             if 0 < status < 400:
-                found: Raw = orjson.loads(raw) if raw else {}
-                return found
+                return _object(raw)
             if last or not (status == 0 or status == 429 or status >= 500):
                 raise _error(status, raw)
             await self._pause(max(retry_after, pause_s * (0.5 + random.random())))
@@ -225,6 +228,16 @@ class Api:
     async def _headers(self) -> dict[str, str]:
         token = await self.access.token()
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _object(raw: bytes) -> Raw:
+    try:
+        found = orjson.loads(raw) if raw else {}
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise ApiError(0, STRANGE, "what came is no JSON object")
+    return found
 
 
 def _error(status: int, raw: bytes) -> ApiError:

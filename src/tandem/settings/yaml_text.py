@@ -13,6 +13,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Lines = dict[tuple[str, ...], int]
 """Where keys stand, by their path as it was written. Lines count from 1."""
 _DEEPEST_LINE = 3
+_DEEPEST = 100
 _REMEDIES = {
     "cannot start any token": "; indent with spaces, not tabs, and put such text in quotes",
     "flow sequence": "; a list ends with ]",
@@ -31,7 +32,7 @@ def read_yaml(text: str, origin: str) -> Any:
     """The document in `text`, None when it is empty; `origin` is how messages call it.
 
     Raises:
-        ConfigError: it is not YAML, or a key stands twice in a mapping: most readers keep the last without a word.
+        ConfigError: it is not YAML, holds itself, or a key stands twice: most readers keep the last without a word.
     """
     return read_yaml_and_lines(text, origin)[0]
 
@@ -39,11 +40,12 @@ def read_yaml(text: str, origin: str) -> Any:
 def read_yaml_and_lines(text: str, origin: str) -> tuple[Any, Lines]:
     """The same, and where the keys of the upper mappings stand."""
     try:
+        _check_depth(text, origin)
         loader = _LOADER(text)
         try:
             node = loader.get_single_node()
-            twice = [] if node is None else list(_twice(node, "", set()))
-            if not twice:
+            faults = [] if node is None else list(_faults(node, "", {}))
+            if not faults:
                 return (None, {}) if node is None else (loader.construct_document(node), dict(_lines(node, ())))
         finally:
             loader.dispose()
@@ -51,17 +53,37 @@ def read_yaml_and_lines(text: str, origin: str) -> tuple[Any, Lines]:
         raise ConfigError(f"{origin} is not YAML: {_why(error)}") from error
     except ValueError as error:  # of a value that looks like a date and is none
         raise ConfigError(f"{origin}: a value does not read ({error}); put text in quotes") from error
-    raise ConfigError("\n".join(f"{origin}: {fault}" for fault in twice))
+    raise ConfigError("\n".join(f"{origin}: {fault}" for fault in faults))
 
 
-def _twice(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
-    """Each key that its mapping has already; an alias is looked at once."""
+def _check_depth(text: str, origin: str) -> None:
+    """Refuse what those who read it by recursion would not survive: libyaml's own composer ends the process."""
+    depth = 0
+    event: Any
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            line = event.start_mark.line + 1
+            raise ConfigError(f"{origin}: line {line}: more than {_DEEPEST} mappings and lists, one in another")
+
+
+def _faults(node: yaml.Node, path: str, seen: dict[int, bool]) -> Iterator[str]:
+    """Each key that its mapping has already, and each alias of what it stands in; an alias is looked at once.
+
+    Args:
+        seen: nodes by identity, and whether we are within them.
+    """
     if id(node) in seen:
+        if seen[id(node)]:
+            yield f"{path} on line {node.start_mark.line + 1} leads back into itself; write out what is meant"
         return
-    seen.add(id(node))
+    seen[id(node)] = True
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _twice(item, f"{path}[{index}]", seen)
+            yield from _faults(item, f"{path}[{index}]", seen)
     elif isinstance(node, yaml.MappingNode):
         lines: dict[tuple[str, str], int] = {}
         for key, value in node.value:
@@ -72,7 +94,8 @@ def _twice(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
                 if name in lines:
                     yield f"{below} stands on line {lines[name]} and again on line {line}; keep one"
                 lines.setdefault(name, line)
-            yield from _twice(value, below, seen)
+            yield from _faults(value, below, seen)
+    seen[id(node)] = False
 
 
 def _lines(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
