@@ -41,7 +41,7 @@ from tandem.frontend.openai_responses.answers import (
     TextDelta,
     TextDone,
 )
-from tandem.frontend.openai_responses.requests import Reasoning, ResponsesRequest
+from tandem.frontend.openai_responses.requests import Reasoning, ResponsesRequest, TextConfig
 
 
 class ResponseTeller:
@@ -221,13 +221,20 @@ def blank_response(request: ResponsesRequest, *, response_id: str, model: str, c
         safety_identifier=request.safety_identifier,
         service_tier=request.service_tier,
         temperature=request.temperature,
-        text=request.text if request.text is not None and request.text.format is not None else FREE_TEXT,
+        text=_text_config(request.text),
         tool_choice=request.tool_choice or "auto",
         tools=request.tools or [],
         top_logprobs=request.top_logprobs,
         top_p=request.top_p,
         user=request.user,
     )
+
+
+def _text_config(asked: TextConfig | None) -> TextConfig:
+    """As it is understood: text without a form, where none is asked for."""
+    if asked is None:
+        return TextConfig(format=FREE_TEXT)
+    return asked if asked.format is not None else msgspec.structs.replace(asked, format=FREE_TEXT)
 
 
 def _copy(item: OutputItem) -> OutputItem:
