@@ -254,6 +254,27 @@ async def test_pieces_are_written_at_once_until_the_client_falls_behind() -> Non
     await server.aclose()
 
 
+async def test_a_client_of_before_chunks_gets_its_stream_until_the_connection_ends() -> None:
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        assert not scope["extensions"][EXTENSION].writable()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert not scope["extensions"][EXTENSION].writable()
+        for piece in (b"one ", b"", b"two "):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"end"})
+
+    server = DoorServer(stream, host="127.0.0.1", port=0, drain_timeout_s=1)
+    await server.open()
+    for method, body in ((b"GET", b"one two end"), (b"HEAD", b"")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(method + b" / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        async with asyncio.timeout(5):
+            head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+        assert (b"transfer-encoding" in head, b"connection: close" in head, rest) == (False, True, body)
+        writer.close()
+    await server.aclose()
+
+
 async def test_a_client_that_never_reads_is_cut_and_others_are_not() -> None:
     gone, written = asyncio.Event(), 0
 

@@ -14,12 +14,13 @@ import asyncio
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
 import msgspec
 import uvicorn
-from uvicorn._types import HTTPScope
+from uvicorn._types import ASGISendEvent, HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -35,12 +36,6 @@ _FIRST_REQUEST_S: Final = 1.0
 """So long a server that stops waits for the first request of a connection that it has accepted."""
 _SIZES: Final = [b"%x\r\n" % size for size in range(4096)]
 """Heads of chunks: sizes of nearly every event of a stream."""
-_PHRASES: Final = {
-    400: "Bad Request",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    431: "Request Header Fields Too Large",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +113,15 @@ class Wire(RequestResponseCycle):
             write(b"".join((sizes[size] if size < known else b"%x\r\n" % size, before, middle, end)))
 
         return write_pieces
+
+
+class ClosingWire(Wire):
+    """Of a client of HTTP/1.0, which knows no chunks: the end of the connection ends the body."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        self.chunked_encoding = False
+        self.expected_content_length = len(cast(dict[str, Any], message).get("body", b""))
+        await super().send(message)
 
 
 class DoorProtocol(HttpToolsProtocol):
@@ -221,7 +225,7 @@ class DoorProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         before = self.cycle
-        self.cycle = wire = Wire(
+        self.cycle = wire = (ClosingWire if version == "1.0" else Wire)(
             scope=cast(HTTPScope, {}),
             transport=self.transport,
             flow=self.flow,
@@ -300,7 +304,7 @@ class DoorProtocol(HttpToolsProtocol):
             body = msgspec.json.encode(error_body(fault))
             status = status_of(fault.code).http
             head = (
-                f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
