@@ -210,6 +210,8 @@ class DoorProtocol(HttpToolsProtocol):
         name = name.lower()
         if name == b"host":
             self._hosts += 1
+        elif name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or name in dict(self.headers)):
+            self._give_up("invalid_request", "a body comes plain or chunked, and is coded in no other way")
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
