@@ -263,6 +263,33 @@ async def test_log_probabilities_stand_at_the_text(door: OpenDoor, text_model: T
     assert [entry.logprob for entry in part.logprobs or []] == [-0.5] * len(ids)
 
 
+async def test_tokens_whose_text_comes_later_keep_their_log_probabilities(
+    door: OpenDoor, text_model: TextModel
+) -> None:
+    ids = text_model.encode("\U0001f600 ab", add_special_tokens=False)
+    assert text_model.token_bytes(ids[0]) != "\U0001f600".encode(), "the test needs a character of several tokens"
+
+    async def answer(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
+        for place, token in enumerate(ids):
+            last = place == len(ids) - 1
+            logprobs = [TokenLogprobs(-0.5 * place, 1, [])]
+            yield GenerateOutput(token_ids=[token], logprobs=logprobs, finish_reason="stop" if last else None)
+
+    one = await door(answer)
+    asked: Any = {"model": "tiny", "input": "Hi", "include": ["message.output_text.logprobs"]}
+    async with client(one) as ask:
+        whole = await ask.responses.create(**asked)
+        events = [event async for event in await ask.responses.create(**asked, stream=True)]
+    assert whole.output[0].type == "message"
+    part = whole.output[0].content[0]
+    assert part.type == "output_text"
+    wanted = [-0.5 * place for place in range(len(ids))]
+    assert [entry.logprob for entry in part.logprobs or []] == wanted
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    assert [entry.logprob for event in deltas for entry in event.logprobs] == wanted
+    assert "".join(event.delta for event in deltas) == "\U0001f600 ab"
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, "input"),
     ({"input": []}, "input"),
