@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tandem.frontend.protocol import EXTENSION, HeadLimits, Wire
+from tandem.frontend.protocol import HeadLimits
 from tandem.frontend.server import DoorServer
+from tandem.frontend.wire import EXTENSION, Wire
 
 Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
@@ -26,7 +27,7 @@ class Echo:
         self.seen.append(scope["path"])
         body = b""
         if scope["path"] == "/slow":
-            scope["extensions"][EXTENSION].on_gone = lambda: self.gone.append(scope["path"])
+            scope["extensions"][EXTENSION].tell_gone(lambda: self.gone.append(scope["path"]))
             await self.go.wait()
         if scope["path"] != "/unread":
             more = True
@@ -178,6 +179,40 @@ async def test_garbage_behind_a_request_does_not_break_into_its_answer(dial: Dia
     assert await closed(reader)
     assert echo.gone == ["/slow"]
     echo.go.set()
+
+
+async def test_garbage_in_a_second_request_is_no_answer_to_the_first(dial: Dial, echo: Echo) -> None:
+    reader, writer = await dial()
+    second = b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + second)
+    assert await closed(reader)
+    async with asyncio.timeout(5):
+        while echo.gone != ["/slow"]:
+            await asyncio.sleep(0.001)
+    echo.go.set()
+
+
+async def test_a_client_that_leaves_a_stream_with_another_request_behind_it_is_told_of() -> None:
+    gone, seen = asyncio.Event(), []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+        scope["extensions"][EXTENSION].tell_gone(gone.set)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not gone.is_set():
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await asyncio.sleep(0.001)
+
+    server = DoorServer(stream, host="127.0.0.1", port=0, drain_timeout_s=1)
+    await server.open()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readexactly(200)
+    writer.close()
+    async with asyncio.timeout(5):
+        await gone.wait()
+    assert seen == ["/a"]
+    await server.aclose()
 
 
 async def test_an_offer_to_upgrade_is_passed_over(dial: Dial) -> None:

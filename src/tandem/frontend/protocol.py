@@ -5,14 +5,12 @@ uvicorn brings pipelining, keep-alive, back-pressure and ASGI; llhttp below it r
 
     heads      at most so many bytes, headers and seconds, one Host; 400, 408, 431 in OpenAI's form
     leftovers  a body that nobody waits for any more does not hold the connection
-    Wire       `pieces` takes pieces of the body without a coroutine, `on_gone` tells that the client left without
-               a task (ASGI extension `tandem.wire`)
+    Wire       a short way to write and to hear that the client left (wire.py)
     Outgoing   what one turn of the loop has to say on a connection is one write
 """
 
 import asyncio
 import urllib.parse
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -20,22 +18,20 @@ from typing import Any, Final, cast
 import httptools
 import msgspec
 import uvicorn
-from uvicorn._types import ASGISendEvent, HTTPScope
+from uvicorn._types import ASGI3Application, HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from tandem.frontend.outgoing import Outgoing, Turn
 from tandem.frontend.statuses import HttpFault, error_body, status_of
 from tandem.frontend.tls import Tls
+from tandem.frontend.wire import EXTENSION, ClosingWire, Wire
 from tandem.observe import metrics
 
-EXTENSION: Final = "tandem.wire"
 _LINGER_S: Final = 1.0
 """How long a client that was refused may go on sending before its connection is closed on our side too."""
 _FIRST_REQUEST_S: Final = 1.0
 """So long a server that stops waits for the first request of a connection that it has accepted."""
-_SIZES: Final = [b"%x\r\n" % size for size in range(4096)]
-"""Heads of chunks: sizes of nearly every event of a stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,65 +61,6 @@ class DoorConfig(uvicorn.Config):
         self.ssl = self._tls.context if self._tls else None
 
 
-class Wire(RequestResponseCycle):
-    """One request and its response."""
-
-    on_gone: Callable[[], None] | None = None
-    """Called once if the client leaves before its response is complete."""
-
-    def tell_gone(self, on_gone: Callable[[], None]) -> None:
-        """Have `on_gone` called when the client leaves; soon, if it has left already."""
-        self.on_gone = on_gone
-        if self.disconnected:
-            asyncio.get_running_loop().call_soon(self.leave)
-
-    def whole_body(self) -> bytes | None:
-        """The request's body, where all of it has come already and nobody has read any."""
-        if self.more_body or self.disconnected:
-            return None
-        body, self.body = bytes(self.body), bytearray()
-        self.message_event.clear()
-        self.flow.resume_reading()
-        return body
-
-    def leave(self) -> None:
-        """The client has left."""
-        self.disconnected = True
-        gone, self.on_gone = self.on_gone, None
-        if gone is not None:
-            gone()
-
-    def writable(self) -> bool:
-        """Whether a piece may be written: a chunked body is under way and the client keeps up."""
-        return bool(
-            self.chunked_encoding
-            and not self.flow.write_paused
-            and not self.response_complete
-            and not self.disconnected
-        )
-
-    def pieces(self, before: bytes, after: bytes) -> Callable[[list[bytes]], None]:
-        """A writer of pieces of the body that differ in their middle only. Call it while `writable`."""
-        fixed, between, end = len(before) + len(after), after + before, after + b"\r\n"
-        write, sizes, known = self.transport.write, _SIZES, len(_SIZES)
-
-        def write_pieces(middles: list[bytes]) -> None:
-            middle = between.join(middles)
-            size = fixed + len(middle)
-            write(b"".join((sizes[size] if size < known else b"%x\r\n" % size, before, middle, end)))
-
-        return write_pieces
-
-
-class ClosingWire(Wire):
-    """Of a client of HTTP/1.0, which knows no chunks: the end of the connection ends the body."""
-
-    async def send(self, message: ASGISendEvent) -> None:
-        self.chunked_encoding = False
-        self.expected_content_length = len(cast(dict[str, Any], message).get("body", b""))
-        await super().send(message)
-
-
 class DoorProtocol(HttpToolsProtocol):
     """A connection of the front door."""
 
@@ -146,6 +83,8 @@ class DoorProtocol(HttpToolsProtocol):
         """Nothing more is read: the client was refused, or is gone."""
         self._in_head = self._in_body = False
         """Which part of a request is being read."""
+        self._answered: Wire | None = None
+        """What is answered; `cycle` may be a later request, which waits behind it."""
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._begun = 0
@@ -267,6 +206,10 @@ class DoorProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((wire, self._app))
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cast(Wire, cycle)
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             super().on_body(body)
@@ -301,8 +244,13 @@ class DoorProtocol(HttpToolsProtocol):
         metrics.HTTP_RESPONSES.labels("unread", str(status_of(fault.code).http)).inc()
         self._over = True
         self._in_time()
-        running = self.cycle
-        if running is None or running.response_complete or (running.more_body and not running.response_started):
+        running = self._answered
+        alone = running is self.cycle
+        if (
+            running is None
+            or running.response_complete
+            or (alone and running.more_body and not running.response_started)
+        ):
             body = msgspec.json.encode(error_body(fault))
             status = status_of(fault.code).http
             head = (
@@ -393,7 +341,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._tell_gone()
 
     def _tell_gone(self) -> None:
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.message_event.set()
-            cycle.leave()
+        for cycle in (self._answered, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.message_event.set()
+                cycle.leave()
