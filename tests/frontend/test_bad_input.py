@@ -309,10 +309,7 @@ BAD_BODIES: list[tuple[bytes, str]] = [
         "temperature must be a number from 0 to",
     ),
     (b'{"messages": [{"role": "user", "content": "x"}], "seed": ' + b"9" * 5000 + b"}", ""),
-    (
-        b'{"messages": [{"role": "user", "content": "x"}], "unknown": ' + b"9" * 5000 + b"}",
-        "a number has too many digits",
-    ),
+    (b'{"messages": [{"role": "user", "content": "x"}], "unknown": ' + b"9" * 5000 + b"}", "has too many digits"),
     (b'{"messages": [{"role": "user", "content": "x"}], "unknown": "\xff"}', "the body is not UTF-8: byte 61"),
     (b'{"messages": [{"role": "user", "content": "x"}], "\xff": 1}', "the body is not UTF-8: byte 50"),
     (b'{"a":' * 50_000, ""),
