@@ -1,17 +1,20 @@
 """Bytes that no honest client sends, on a door's socket: one answer, the connection closed, others unharmed."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 from tests.frontend.conftest import Door, OpenDoor
 from tests.processor.fakes import saying
 
+from tandem.core.request import GenerateOutput, GenerateRequest
 from tandem.frontend.answering import DoorOptions
 from tandem.processor.model import TextModel
 from tandem.settings import LimitSettings
 
 CHAT = b"/v1/chat/completions"
 HI = b'{"messages": [{"role": "user", "content": "Hi"}]}'
+STREAM = b'{"messages": [{"role": "user", "content": "Hi"}], "stream": true}'
 SMUGGLED = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -33,6 +36,9 @@ AMBIGUOUS: dict[str, bytes] = {
     "an empty length": post(b"Content-Length: ", body=HI),
     "a huge length": post(b"Content-Length: 99999999999999999999999", body=HI),
     "an unknown coding": post(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
+    "a coding below chunked": post(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
+    "chunked twice": post(b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"),
+    "chunked in two headers": post(CHUNKED, CHUNKED, body=b"0\r\n\r\n"),
     "chunked not last": post(b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"),
     "a space before the colon": post(b"Transfer-Encoding : chunked", body=b"0\r\n\r\n"),
     "a tab in a name": post(b"Transfer\tEncoding: chunked", body=b"0\r\n\r\n"),
@@ -146,3 +152,27 @@ async def test_a_header_without_an_end_is_refused_while_it_comes(door: OpenDoor)
             await asyncio.sleep(0.01)
         assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
     writer.close()
+
+
+async def test_a_request_that_is_refused_while_it_is_awaited_stops_no_other_stream(
+    door: OpenDoor, text_model: TextModel
+) -> None:
+    over = asyncio.Event()
+
+    async def flowing(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
+        while not over.is_set():
+            await asyncio.sleep(0)
+            yield GenerateOutput(token_ids=[100])
+        yield GenerateOutput(token_ids=[100], finish_reason="length")
+
+    one = await door(flowing)
+    streams = [asyncio.create_task(one.client.post(CHAT.decode(), content=STREAM)) for _ in range(4)]
+    # Refused by its body in the same read as its head: by then a handler is about to say "100 Continue".
+    broken = post(b"Expect: 100-continue", CHUNKED, body=b"zz\r\n")
+    for _ in range(20):
+        answered = await exchange(one, broken)
+        assert answered.startswith(b"HTTP/1.1 400 "), answered[:200]
+    over.set()
+    async with asyncio.timeout(10):
+        for stream in streams:
+            assert (await stream).text.endswith("data: [DONE]\n\n")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tandem.frontend.protocol import EXTENSION, HeadLimits, Wire
+from tandem.frontend.protocol import HeadLimits
 from tandem.frontend.server import DoorServer
+from tandem.frontend.wire import EXTENSION, Wire
 
 Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
@@ -26,7 +27,7 @@ class Echo:
         self.seen.append(scope["path"])
         body = b""
         if scope["path"] == "/slow":
-            scope["extensions"][EXTENSION].on_gone = lambda: self.gone.append(scope["path"])
+            scope["extensions"][EXTENSION].tell_gone(lambda: self.gone.append(scope["path"]))
             await self.go.wait()
         if scope["path"] != "/unread":
             more = True
@@ -180,6 +181,40 @@ async def test_garbage_behind_a_request_does_not_break_into_its_answer(dial: Dia
     echo.go.set()
 
 
+async def test_garbage_in_a_second_request_is_no_answer_to_the_first(dial: Dial, echo: Echo) -> None:
+    reader, writer = await dial()
+    second = b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    writer.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + second)
+    assert await closed(reader)
+    async with asyncio.timeout(5):
+        while echo.gone != ["/slow"]:
+            await asyncio.sleep(0.001)
+    echo.go.set()
+
+
+async def test_a_client_that_leaves_a_stream_with_another_request_behind_it_is_told_of() -> None:
+    gone, seen = asyncio.Event(), []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+        scope["extensions"][EXTENSION].tell_gone(gone.set)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not gone.is_set():
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await asyncio.sleep(0.001)
+
+    server = DoorServer(stream, host="127.0.0.1", port=0, drain_timeout_s=1)
+    await server.open()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readexactly(200)
+    writer.close()
+    async with asyncio.timeout(5):
+        await gone.wait()
+    assert seen == ["/a"]
+    await server.aclose()
+
+
 async def test_an_offer_to_upgrade_is_passed_over(dial: Dial) -> None:
     reader, writer = await dial()
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n"
@@ -251,6 +286,27 @@ async def test_pieces_are_written_at_once_until_the_client_falls_behind() -> Non
             await reader.readexactly(length + 2)
     assert size == written + len(b"end")
     writer.close()
+    await server.aclose()
+
+
+async def test_a_client_of_before_chunks_gets_its_stream_until_the_connection_ends() -> None:
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        assert not scope["extensions"][EXTENSION].writable()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert not scope["extensions"][EXTENSION].writable()
+        for piece in (b"one ", b"", b"two "):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"end"})
+
+    server = DoorServer(stream, host="127.0.0.1", port=0, drain_timeout_s=1)
+    await server.open()
+    for method, body in ((b"GET", b"one two end"), (b"HEAD", b"")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(method + b" / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        async with asyncio.timeout(5):
+            head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+        assert (b"transfer-encoding" in head, b"connection: close" in head, rest) == (False, True, body)
+        writer.close()
     await server.aclose()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI
+from openai.types.responses import Response
 from pydantic import BaseModel
 from tests.frontend.conftest import Door, OpenDoor
 from tests.processor.fakes import saying
@@ -55,6 +56,24 @@ async def test_a_response_in_one_piece(door: OpenDoor, text_model: TextModel) ->
     assert reply.usage.output_tokens_details.reasoning_tokens > 0
     assert reply.usage.total_tokens == reply.usage.input_tokens + reply.usage.output_tokens
     assert "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>" in prompt_of(one, text_model)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, {"format": {"type": "text"}}),
+        ({"format": {"type": "text"}}, {"format": {"type": "text"}}),
+        ({"verbosity": "low"}, {"format": {"type": "text"}, "verbosity": "low"}),
+        ({"format": {"type": "json_object"}}, {"format": {"type": "json_object"}}),
+    ],
+)
+async def test_a_response_says_the_form_of_its_text(
+    door: OpenDoor, text_model: TextModel, text: Any, told: Any
+) -> None:
+    one = await door(saying(text_model, "{}"))
+    reply = await one.client.post("/v1/responses", json={"input": "Hi", "text": text})
+    assert reply.json()["text"] == told
+    Response.model_validate(reply.json())  # the client itself builds one without looking
 
 
 async def test_events_come_in_order_and_are_numbered(door: OpenDoor, text_model: TextModel) -> None:
@@ -244,6 +263,33 @@ async def test_log_probabilities_stand_at_the_text(door: OpenDoor, text_model: T
     assert [entry.logprob for entry in part.logprobs or []] == [-0.5] * len(ids)
 
 
+async def test_tokens_whose_text_comes_later_keep_their_log_probabilities(
+    door: OpenDoor, text_model: TextModel
+) -> None:
+    ids = text_model.encode("\U0001f600 ab", add_special_tokens=False)
+    assert text_model.token_bytes(ids[0]) != "\U0001f600".encode(), "the test needs a character of several tokens"
+
+    async def answer(request: GenerateRequest) -> AsyncGenerator[GenerateOutput, None]:
+        for place, token in enumerate(ids):
+            last = place == len(ids) - 1
+            logprobs = [TokenLogprobs(-0.5 * place, 1, [])]
+            yield GenerateOutput(token_ids=[token], logprobs=logprobs, finish_reason="stop" if last else None)
+
+    one = await door(answer)
+    asked: Any = {"model": "tiny", "input": "Hi", "include": ["message.output_text.logprobs"]}
+    async with client(one) as ask:
+        whole = await ask.responses.create(**asked)
+        events = [event async for event in await ask.responses.create(**asked, stream=True)]
+    assert whole.output[0].type == "message"
+    part = whole.output[0].content[0]
+    assert part.type == "output_text"
+    wanted = [-0.5 * place for place in range(len(ids))]
+    assert [entry.logprob for entry in part.logprobs or []] == wanted
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    assert [entry.logprob for event in deltas for entry in event.logprobs] == wanted
+    assert "".join(event.delta for event in deltas) == "\U0001f600 ab"
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, "input"),
     ({"input": []}, "input"),
@@ -262,6 +308,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0]"),
     ({"input": [{"type": "function_call", "name": "f", "call_id": "c", "arguments": "["}]}, "input[0].arguments"),
     ({"input": "Hi", "text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
+    ({"input": "Hi", "text": {"format": {}}}, "text.format.type"),
     ({"input": "Hi", "max_output_tokens": 0}, "max_output_tokens"),
     ({"input": "Hi", "max_output_tokens": 100_000}, "max_output_tokens"),
     ({"input": "long " * 3000}, "input"),

@@ -15,6 +15,8 @@ class Wire(asyncio.Transport):
         self.closing = False
 
     def write(self, data: Any) -> None:
+        if "eof" in self.done:
+            raise RuntimeError("Cannot call write() after write_eof()")
         self.done.append(bytes(data))
 
     def write_eof(self) -> None:
@@ -80,3 +82,26 @@ async def test_a_long_turn_keeps_no_more_than_a_little() -> None:
         out.write(b"x" * 1000)
     assert sum(map(len, wire.done)) >= 64_000
     assert out.get_write_buffer_size() - 1000 <= 64 * 1024
+
+
+async def test_nothing_is_written_behind_the_end() -> None:
+    wire = Wire()
+    out = Outgoing(wire, a_turn())
+    out.write(b"last words")
+    out.write_eof()
+    out.write(b"too late")
+    out.flush()
+    await asyncio.sleep(0)
+    assert wire.done == [b"last words", "eof"]
+
+
+async def test_a_connection_that_cannot_be_written_on_takes_no_other_with_it() -> None:
+    turn, wires = a_turn(), [Wire(), Wire(), Wire()]
+    outs = [Outgoing(wire, turn) for wire in wires]
+    wires[1].done.append("eof")  # broken behind our back
+    for word in (b"a", b"b"):
+        for out in outs:
+            out.write(word)
+        await asyncio.sleep(0)
+    assert (wires[0].done, wires[2].done) == ([b"a", b"b"], [b"a", b"b"])
+    assert wires[1].closing

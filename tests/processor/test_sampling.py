@@ -90,7 +90,7 @@ def test_log_probabilities(fields: dict[str, Any], logprobs: int | None, prompt_
     assert (found.logprobs, found.prompt_logprobs) == (logprobs, prompt_logprobs)
 
 
-@pytest.mark.parametrize("key", ["", "-1", "1000", "1.5", "²", "0x1"])
+@pytest.mark.parametrize("key", ["", "-1", "1000", "1.5", "²", "0x1", "01", "9" * 5000, "0" * 5000])
 def test_a_bias_is_for_a_token_that_exists(key: str) -> None:
     with pytest.raises(RequestError, match="no token id below 1000"):
         sampled(logit_bias={key: 1})

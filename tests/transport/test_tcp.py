@@ -375,3 +375,24 @@ def test_the_plane_runs_on_uvloop_too(folder: Path) -> None:
         return answers
 
     assert uvloop.run(main()) == [[b"x" * (3 << 20)] * 3] * 2
+
+
+async def test_small_and_large_answers_of_one_turn_fit_frames_that_the_caller_takes() -> None:
+    settings = RequestPlaneSettings(max_frame_bytes=3 << 20)
+    server, client = TcpRequestServer(settings=settings), TcpRequestClient(settings)
+    await server.start()
+    largest = settings.max_frame_bytes - 64
+
+    async def sized(payload: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
+        yield bytes(int(payload))
+
+    server.register("sized", sized)
+    sizes = [1 << 19, largest, 1 << 19, 1]
+    try:
+        calls = [await client.call(server.address, "sized", str(size).encode()) for size in sizes]
+        async with asyncio.timeout(10):
+            answers = [[item async for item in call] for call in calls]
+        assert [[len(item) for item in answer] for answer in answers] == [[size] for size in sizes]
+    finally:
+        await client.aclose()
+        await server.aclose()

@@ -6,7 +6,8 @@ answering.py  one request for an answer, while its client is there   statuses.py
 batches/      files, and requests that wait
 anthropic/    Anthropic's Messages, as chats
 responses.py  JSON and event streams                                 server.py    the socket, opened when ready
-protocol.py   one connection: heads within limits, direct writes        port.py      its port, taken long before
+protocol.py   one connection: heads within limits                    port.py      its port, taken long before
+wire.py       one response on it: direct writes, and that nobody reads it any more
 
 No tokens and no routing here. Whatever a client sends, it gets an answer in OpenAI's form.
 """

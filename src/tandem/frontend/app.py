@@ -28,11 +28,11 @@ from tandem.frontend.guard.service import Guard
 from tandem.frontend.openai_responses.service import Responses
 from tandem.frontend.openapi.document import document
 from tandem.frontend.ports import Processor, Receive, Scope, Send
-from tandem.frontend.protocol import EXTENSION
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import OPENAI_ERRORS, Match, Route, RouteTable
 from tandem.frontend.statuses import REJECTED, HttpFault, error_headers, status_of
 from tandem.frontend.tokens import Tokens
+from tandem.frontend.wire import EXTENSION
 from tandem.observe import metrics
 from tandem.observe.stories import Stories
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from tandem.core.openai_in import Origin
 from tandem.frontend.guard.keys import KeyEntry
 from tandem.frontend.ports import Receive, Scope
-from tandem.frontend.protocol import Wire
 from tandem.frontend.responses import Response
+from tandem.frontend.wire import Wire
 
 
 @dataclass(slots=True)

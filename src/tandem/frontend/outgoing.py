@@ -5,8 +5,10 @@ busier the process, the longer its turns, and the more tokens of a stream leave 
 """
 
 import asyncio
+import logging
 from typing import Any, Final
 
+_log = logging.getLogger(__name__)
 _MOST_BYTES: Final = 64 * 1024
 """Kept of one connection at most: then it is written at once, and the transport's own limits count it."""
 
@@ -29,19 +31,24 @@ class Turn:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         for outgoing in waiting:
-            outgoing.flush()
+            try:
+                outgoing.flush()
+            except Exception:  # those behind it would never be flushed again
+                _log.exception("frontend.write_failed")
+                outgoing.abort()
 
 
 class Outgoing(asyncio.Transport):
     """A connection's transport, as whoever writes on it sees it."""
 
-    __slots__ = ("_parts", "_size", "_transport", "_turn")
+    __slots__ = ("_ended", "_parts", "_size", "_transport", "_turn")
 
     def __init__(self, transport: asyncio.Transport, turn: Turn) -> None:
         self._transport = transport
         self._turn = turn
         self._parts: list[bytes] = []
         self._size = 0
+        self._ended = False
 
     def write(self, data: Any) -> None:
         """Send `data`, in order with everything else, when the turn ends."""
@@ -57,7 +64,7 @@ class Outgoing(asyncio.Transport):
         if not self._parts:
             return
         parts, self._parts, self._size = self._parts, [], 0
-        if not self._transport.is_closing():
+        if not (self._ended or self._transport.is_closing()):
             self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def close(self) -> None:
@@ -75,8 +82,9 @@ class Outgoing(asyncio.Transport):
         return self._transport.can_write_eof()
 
     def write_eof(self) -> None:
-        """Say that nothing follows what was written."""
+        """Say that nothing follows what was written: what comes nevertheless is dropped."""
         self.flush()
+        self._ended = True
         self._transport.write_eof()
 
     def is_closing(self) -> bool:

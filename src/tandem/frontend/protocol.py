@@ -5,42 +5,33 @@ uvicorn brings pipelining, keep-alive, back-pressure and ASGI; llhttp below it r
 
     heads      at most so many bytes, headers and seconds, one Host; 400, 408, 431 in OpenAI's form
     leftovers  a body that nobody waits for any more does not hold the connection
-    Wire       `pieces` takes pieces of the body without a coroutine, `on_gone` tells that the client left without
-               a task (ASGI extension `tandem.wire`)
+    Wire       a short way to write and to hear that the client left (wire.py)
     Outgoing   what one turn of the loop has to say on a connection is one write
 """
 
 import asyncio
 import urllib.parse
-from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
 import msgspec
 import uvicorn
-from uvicorn._types import HTTPScope
+from uvicorn._types import ASGI3Application, HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from tandem.frontend.outgoing import Outgoing, Turn
 from tandem.frontend.statuses import HttpFault, error_body, status_of
 from tandem.frontend.tls import Tls
+from tandem.frontend.wire import EXTENSION, ClosingWire, Wire
 from tandem.observe import metrics
 
-EXTENSION: Final = "tandem.wire"
 _LINGER_S: Final = 1.0
 """How long a client that was refused may go on sending before its connection is closed on our side too."""
 _FIRST_REQUEST_S: Final = 1.0
 """So long a server that stops waits for the first request of a connection that it has accepted."""
-_SIZES: Final = [b"%x\r\n" % size for size in range(4096)]
-"""Heads of chunks: sizes of nearly every event of a stream."""
-_PHRASES: Final = {
-    400: "Bad Request",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    431: "Request Header Fields Too Large",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,56 +61,6 @@ class DoorConfig(uvicorn.Config):
         self.ssl = self._tls.context if self._tls else None
 
 
-class Wire(RequestResponseCycle):
-    """One request and its response."""
-
-    on_gone: Callable[[], None] | None = None
-    """Called once if the client leaves before its response is complete."""
-
-    def tell_gone(self, on_gone: Callable[[], None]) -> None:
-        """Have `on_gone` called when the client leaves; soon, if it has left already."""
-        self.on_gone = on_gone
-        if self.disconnected:
-            asyncio.get_running_loop().call_soon(self.leave)
-
-    def whole_body(self) -> bytes | None:
-        """The request's body, where all of it has come already and nobody has read any."""
-        if self.more_body or self.disconnected:
-            return None
-        body, self.body = bytes(self.body), bytearray()
-        self.message_event.clear()
-        self.flow.resume_reading()
-        return body
-
-    def leave(self) -> None:
-        """The client has left."""
-        self.disconnected = True
-        gone, self.on_gone = self.on_gone, None
-        if gone is not None:
-            gone()
-
-    def writable(self) -> bool:
-        """Whether a piece may be written: a chunked body is under way and the client keeps up."""
-        return bool(
-            self.chunked_encoding
-            and not self.flow.write_paused
-            and not self.response_complete
-            and not self.disconnected
-        )
-
-    def pieces(self, before: bytes, after: bytes) -> Callable[[list[bytes]], None]:
-        """A writer of pieces of the body that differ in their middle only. Call it while `writable`."""
-        fixed, between, end = len(before) + len(after), after + before, after + b"\r\n"
-        write, sizes, known = self.transport.write, _SIZES, len(_SIZES)
-
-        def write_pieces(middles: list[bytes]) -> None:
-            middle = between.join(middles)
-            size = fixed + len(middle)
-            write(b"".join((sizes[size] if size < known else b"%x\r\n" % size, before, middle, end)))
-
-        return write_pieces
-
-
 class DoorProtocol(HttpToolsProtocol):
     """A connection of the front door."""
 
@@ -142,6 +83,8 @@ class DoorProtocol(HttpToolsProtocol):
         """Nothing more is read: the client was refused, or is gone."""
         self._in_head = self._in_body = False
         """Which part of a request is being read."""
+        self._answered: Wire | None = None
+        """What is answered; `cycle` may be a later request, which waits behind it."""
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._begun = 0
@@ -206,6 +149,8 @@ class DoorProtocol(HttpToolsProtocol):
         name = name.lower()
         if name == b"host":
             self._hosts += 1
+        elif name == b"transfer-encoding" and (value.strip().lower() != b"chunked" or name in dict(self.headers)):
+            self._give_up("invalid_request", "a body comes plain or chunked, and is coded in no other way")
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
@@ -221,7 +166,7 @@ class DoorProtocol(HttpToolsProtocol):
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         before = self.cycle
-        self.cycle = wire = Wire(
+        self.cycle = wire = (ClosingWire if version == "1.0" else Wire)(
             scope=cast(HTTPScope, {}),
             transport=self.transport,
             flow=self.flow,
@@ -261,6 +206,10 @@ class DoorProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((wire, self._app))
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cast(Wire, cycle)
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             super().on_body(body)
@@ -295,12 +244,17 @@ class DoorProtocol(HttpToolsProtocol):
         metrics.HTTP_RESPONSES.labels("unread", str(status_of(fault.code).http)).inc()
         self._over = True
         self._in_time()
-        running = self.cycle
-        if running is None or running.response_complete or (running.more_body and not running.response_started):
+        running = self._answered
+        alone = running is self.cycle
+        if (
+            running is None
+            or running.response_complete
+            or (alone and running.more_body and not running.response_started)
+        ):
             body = msgspec.json.encode(error_body(fault))
             status = status_of(fault.code).http
             head = (
-                f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/json\r\n"
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
@@ -387,7 +341,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._tell_gone()
 
     def _tell_gone(self) -> None:
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.message_event.set()
-            cycle.leave()
+        for cycle in (self._answered, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.message_event.set()
+                cycle.leave()

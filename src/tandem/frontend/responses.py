@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem.frontend.ports import Send
-from tandem.frontend.protocol import Wire
+from tandem.frontend.wire import Wire
 
 _encoder: Final = msgspec.json.Encoder()
 encode: Final = _encoder.encode

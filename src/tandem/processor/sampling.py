@@ -4,13 +4,16 @@ What the client leaves open comes from the model's generation_config.json, then 
 vLLM does the same.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from tandem.core.openai_in import ChatRequest, CompletionRequest, RequestFields
 from tandem.core.request import Grammar, Sampling
 from tandem.errors import ContextTooLong, RequestError
 from tandem.processor.grammars import Thoughts, after_thoughts, grammar_for
 from tandem.processor.model import GenerationDefaults
+
+_ID_DIGITS: Final = 10
+"""Of a token id, at most."""
 
 
 def sampling_for(
@@ -129,7 +132,9 @@ def _logit_bias(bias: dict[str, float] | None, vocab_size: int) -> dict[int, flo
         return None
     found = {}
     for key, value in bias.items():
-        if not (key.isascii() and key.isdigit()) or int(key) >= vocab_size:
+        # Its length first: Python reads no number of thousands of digits. One token has one spelling.
+        known = len(key) <= _ID_DIGITS and key.isascii() and key.isdigit() and key == str(int(key))
+        if not known or int(key) >= vocab_size:
             raise RequestError(f"logit_bias key {key[:32]!r} is no token id below {vocab_size}", param="logit_bias")
         found[int(key)] = value
     return found

@@ -16,7 +16,7 @@ from tandem.transport.settings import RequestPlaneSettings
 log = logging.getLogger(__name__)
 
 _SPLIT_BYTES = 1 << 20
-"""An items frame ends with the payload that takes it over this size."""
+"""An items frame ends before the payload that would take it over this size, unless it is the frame's only one."""
 
 _LINGER_S = 2.0
 """After an orderly close, how long the peer may take to read what was sent."""
@@ -241,10 +241,10 @@ class Link(asyncio.Protocol, ABC):
 def _append_items(buffer: bytearray, streams: list[int], payloads: list[bytes]) -> None:
     """One frame, or several where that would be too long."""
     start = size = 0
-    for end, payload in enumerate(payloads, 1):
+    for end, payload in enumerate(payloads):
         size += len(payload)
-        if size > _SPLIT_BYTES:
+        if size > _SPLIT_BYTES and end > start:
             append_frame(buffer, Items(streams[start:end], payloads[start:end]))
-            start, size = end, 0
-    if start < len(payloads):
+            start, size = end, len(payload)
+    if payloads:
         append_frame(buffer, Items(streams[start:], payloads[start:]) if start else Items(streams, payloads))

@@ -93,6 +93,14 @@ FORMS: list[tuple[dict[str, Any], int, str]] = [
         "expires_after[seconds] must be an integer from 3600 to",
     ),
     ({"files": {"file": b"x"}, "data": {"purpose": "x" * 5000}}, 400, "a field has at most 4096 bytes"),
+    (
+        {
+            "content": b'--a\r\ncontent-disposition: form-data; name="\xff"\r\n\r\n' + b"x" * 5000 + b"\r\n--a--\r\n",
+            "headers": FORM,
+        },
+        400,
+        "\ufffd: a field has at most 4096 bytes",
+    ),
     ({"files": {f"f{i}": b"x" for i in range(40)}}, 400, "more than 32 fields"),
     *(
         ({"content": b"--a\r\n" + head + b"\r\n\r\nx\r\n--a--\r\n", "headers": FORM}, 400, "the form cannot be read")
@@ -109,6 +117,19 @@ async def test_wrong_forms_are_refused(
     reply = await one.client.post("/v1/files", **form)
     assert (reply.status_code, words in reply.json()["error"]["message"]) == (status, True), reply.text
     assert not list((tmp_path / "files").iterdir())
+
+
+async def test_a_files_name_may_hold_bytes_that_are_no_text(
+    door: OpenDoor, text_model: TextModel, tmp_path: Path
+) -> None:
+    one = await door(saying(text_model, "x"), batches=BatchOptions(folder=tmp_path))
+    form = (
+        b'--a\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+        b'--a\r\ncontent-disposition: form-data; name="file"; filename="j\xff.jsonl"\r\n\r\n{}\r\n--a--\r\n'
+    )
+    made = await one.client.post("/v1/files", content=form, headers=FORM)
+    assert (made.status_code, made.json()["filename"]) == (200, "j\ufffd.jsonl"), made.text
+    assert (await one.client.get(f"/v1/files/{made.json()['id']}")).json() == made.json()
 
 
 async def test_wrong_batches_and_queries_are_refused(door: OpenDoor, text_model: TextModel, tmp_path: Path) -> None:

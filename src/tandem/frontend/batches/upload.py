@@ -104,10 +104,11 @@ async def read_form(body: Body, content_type: str, draft: Draft, *, limit: int) 
             if not isinstance(part, BodyPartReader):
                 raise RequestError("a part of the form is a form itself")
             if part.name == "file":
-                filename = (part.filename or "upload")[:_NAME_CHARS]
+                filename = _as_text(part.filename or "upload")[:_NAME_CHARS]
                 await _to_disk(part, draft, limit)
             elif part.name is not None:
-                fields[part.name] = await _text(part)
+                name = _as_text(part.name)
+                fields[name] = await _text(part, name)
         else:
             raise RequestError(f"the form has more than {_FIELDS} fields")
     except HttpProcessingError as error:
@@ -121,6 +122,11 @@ async def read_form(body: Body, content_type: str, draft: Draft, *, limit: int) 
     except msgspec.ValidationError as error:
         fault = field_fault(str(error), FileForm, fields)
         raise RequestError(f"{fault.field} {fault.what}", param=fault.param) from error
+
+
+def _as_text(name: str) -> str:
+    """A name whose bytes were no UTF-8 comes with surrogates, which neither JSON nor the ledger can hold."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 async def _to_disk(part: BodyPartReader, draft: Draft, limit: int) -> None:
@@ -137,10 +143,10 @@ async def _to_disk(part: BodyPartReader, draft: Draft, limit: int) -> None:
     await asyncio.to_thread(draft.write, b"".join(pieces))
 
 
-async def _text(part: BodyPartReader) -> str:
+async def _text(part: BodyPartReader, name: str) -> str:
     data = b""
     while piece := await part.read_chunk(_FIELD_BYTES):
         data += piece
         if len(data) > _FIELD_BYTES:
-            raise RequestError(f"{part.name}: a field has at most {_FIELD_BYTES} bytes", param=part.name)
+            raise RequestError(f"{name}: a field has at most {_FIELD_BYTES} bytes", param=name)
     return data.decode("utf-8", "replace")

@@ -34,8 +34,10 @@ def read_once(body: bytes, *, max_depth: int) -> Any:
         raise RequestError(f"the name {str(error)[:64]!r} stands twice in one object: send it once") from None
     except RecursionError as error:
         raise RequestError(too_deep) from error
-    except ValueError as error:  # a number of thousands of digits, in a field that nobody reads
-        raise RequestError(f"the body is not JSON: {error}") from error
+    except UnicodeDecodeError as error:  # in a field that nobody reads, and so the next
+        raise RequestError(f"the body is not UTF-8: byte {error.start}") from error
+    except ValueError as error:  # Python's own words are advice to whoever runs it
+        raise RequestError("the body is not taken: a number has too many digits") from error
     # Most bodies have fewer brackets in all than they may have levels.
     if body.count(b"{") + body.count(b"[") > max_depth and _deeper(value, max_depth):
         raise RequestError(too_deep)

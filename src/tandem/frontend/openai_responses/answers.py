@@ -270,4 +270,4 @@ Event = (
     | Failed
 )
 
-FREE_TEXT = TextConfig(format=TextFormat())
+FREE_TEXT = TextFormat(type="text")

@@ -62,7 +62,7 @@ class ToolChoice(msgspec.Struct, kw_only=True, omit_defaults=True):
 class TextFormat(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The form of the text."""
 
-    type: Literal["text", "json_object", "json_schema"] = "text"
+    type: Literal["text", "json_object", "json_schema"]
     name: str | None = None
     schema: dict[str, Any] | bool | None = None
     strict: bool | None = None

@@ -41,7 +41,7 @@ from tandem.frontend.openai_responses.answers import (
     TextDelta,
     TextDone,
 )
-from tandem.frontend.openai_responses.requests import Reasoning, ResponsesRequest
+from tandem.frontend.openai_responses.requests import Reasoning, ResponsesRequest, TextConfig
 
 
 class ResponseTeller:
@@ -55,6 +55,8 @@ class ResponseTeller:
         self._clock = clock
         self._number = 0
         self._open: _Open | None = None
+        self._unsaid: list[TokenLogprob] = []
+        """Of tokens whose text is still to come."""
         self._cut = False
         """The model met a limit."""
 
@@ -72,11 +74,13 @@ class ResponseTeller:
         events: list[Event] = []
         for choice in chunk.choices:
             delta = choice.delta
-            logprobs = choice.logprobs.content if choice.logprobs is not None else []
+            thinks = self._open is not None and isinstance(self._open.item, ReasoningItem)
+            if choice.logprobs is not None and (delta.content or not thinks):
+                self._unsaid += choice.logprobs.content
             if isinstance(delta.reasoning, str) and delta.reasoning:
                 self._thought(events, delta.reasoning)
             if isinstance(delta.content, str) and delta.content:
-                self._text(events, delta.content, logprobs)
+                self._text(events, delta.content)
             if not isinstance(delta.tool_calls, UnsetType):
                 for call in delta.tool_calls:
                     self._call(events, call)
@@ -108,6 +112,7 @@ class ResponseTeller:
         return self._response
 
     def _thought(self, events: list[Event], text: str) -> None:
+        self._unsaid.clear()
         if self._open is None or not isinstance(self._open.item, ReasoningItem):
             part = ReasoningText()
             self._begin(events, ReasoningItem(id=self._id("rs")), part)
@@ -116,16 +121,18 @@ class ResponseTeller:
         where = self._where(self._open)
         events.append(ReasoningDelta(**where, delta=text, sequence_number=self._next()))
 
-    def _text(self, events: list[Event], text: str, logprobs: list[TokenLogprob]) -> None:
+    def _text(self, events: list[Event], text: str) -> None:
         if self._open is None or not isinstance(self._open.item, MessageItem):
             self._begin(events, MessageItem(id=self._id("msg")), OutputText())
         assert self._open is not None
+        logprobs, self._unsaid = self._unsaid, []
         self._open.parts.append(text)
         self._open.logprobs.extend(logprobs)
         where = self._where(self._open)
         events.append(TextDelta(**where, delta=text, logprobs=logprobs, sequence_number=self._next()))
 
     def _call(self, events: list[Event], call: ToolCallDelta) -> None:
+        self._unsaid.clear()
         if isinstance(call.id, str):
             assert isinstance(call.function.name, str), "a call began without a name"
             item = FunctionCallItem(id=self._id("fc"), call_id=call.id, name=call.function.name)
@@ -221,13 +228,20 @@ def blank_response(request: ResponsesRequest, *, response_id: str, model: str, c
         safety_identifier=request.safety_identifier,
         service_tier=request.service_tier,
         temperature=request.temperature,
-        text=request.text if request.text is not None and request.text.format is not None else FREE_TEXT,
+        text=_text_config(request.text),
         tool_choice=request.tool_choice or "auto",
         tools=request.tools or [],
         top_logprobs=request.top_logprobs,
         top_p=request.top_p,
         user=request.user,
     )
+
+
+def _text_config(asked: TextConfig | None) -> TextConfig:
+    """As it is understood: text without a form, where none is asked for."""
+    if asked is None:
+        return TextConfig(format=FREE_TEXT)
+    return asked if asked.format is not None else msgspec.structs.replace(asked, format=FREE_TEXT)
 
 
 def _copy(item: OutputItem) -> OutputItem:
