@@ -99,6 +99,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, load: "_Load") -> None:
         self._load = load
         self._asked_at: float | None = None
+        self._began = False
         self._seen = 0
         self._tail = b""
 
@@ -106,7 +107,7 @@ class _Connection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # uvloop's is no subclass
 
     def ask(self, payload: bytes) -> None:
-        self._asked_at, self._seen, self._tail = time.perf_counter(), 0, b""
+        self._asked_at, self._began, self._seen, self._tail = time.perf_counter(), False, 0, b""
         self.transport.write(payload)
 
     @property
@@ -125,9 +126,10 @@ class _Connection(asyncio.Protocol):
         found = joined.count(_CHUNK)
         if found and not self._seen:
             result.ttft_s.append(time.perf_counter() - self._asked_at)
-        elif not self._seen and not data.startswith(b"HTTP/1.1 200"):
+        if not self._began and not data.startswith(b"HTTP/1.1 200"):
             self._over(data[:300].decode(errors="replace"))
             return
+        self._began = True
         self._seen += found
         self._tail = joined[-(len(_CHUNK) - 1) :]
         if joined.endswith(_END):
@@ -160,6 +162,7 @@ class _Load:
         self._idle: list[_Connection] = []
         self.left = work.requests
         self._connections: list[_Connection] = []
+        self._reconnecting: list[asyncio.Future[None]] = []
         self._over = asyncio.Event()
 
     async def run(self) -> Result:
@@ -204,10 +207,17 @@ class _Load:
         self.left -= 1
         if not self.left:
             self._over.set()
+        elif connection.transport.is_closing():
+            if self.work.rate is None:
+                self._reconnecting.append(asyncio.ensure_future(self._instead()))
         elif self.work.rate is None:
             self._next(connection)
-        elif not connection.transport.is_closing():
+        else:
             self._idle.append(connection)
+
+    async def _instead(self) -> None:
+        """A connection in place of a lost one, which asks what that would have asked next."""
+        self._next(await self._connect())
 
     def forget(self, connection: _Connection) -> None:
         """An idle connection was closed by the server."""
