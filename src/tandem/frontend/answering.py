@@ -11,6 +11,7 @@ from tandem.core.openai_out import ChatChunk, ChatCompletion, Completion
 from tandem.errors import Cancelled, DeadlineExceeded, ServingError
 from tandem.frontend.bodies import Decoder, read_body
 from tandem.frontend.exchange import Exchange
+from tandem.frontend.guard.tickets import check_model
 from tandem.frontend.ports import Answers
 from tandem.frontend.responses import Response
 from tandem.frontend.routes import Route
@@ -82,6 +83,10 @@ class Answering:
             request: CompletionRequest = await self.read(exchange, self._completion)
             call = CompletionCall(exchange.origin, request)
             await self._answer(exchange, request, lambda: self._processor.complete(call, exchange.response.outlet))
+
+    def check_model(self, exchange: Exchange, model: str | None) -> None:
+        """For what asks a model's tokenizer only: no ticket stands for it. Raises `ModelNotFound`."""
+        check_model(exchange.key, model, [each.id for each in self._processor.models()])
 
     @property
     def limits(self) -> LimitSettings:

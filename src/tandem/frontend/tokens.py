@@ -46,12 +46,14 @@ class Tokens:
         """POST /tokenize."""
         with self._answering.place():
             request: TokenizeRequest = await self._answering.read(exchange, self._tokenize)
+            self._answering.check_model(exchange, request.model)
             await exchange.response.json(200, await self._processor.tokenize(call_of(request)))
 
     async def post_detokenize(self, exchange: Exchange) -> None:
         """POST /detokenize."""
         with self._answering.place():
             request: DetokenizeRequest = await self._answering.read(exchange, self._detokenize)
+            self._answering.check_model(exchange, request.model)
             await exchange.response.json(200, await self._processor.detokenize(request))
 
 

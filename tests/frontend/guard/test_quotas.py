@@ -279,6 +279,25 @@ async def test_a_key_sees_and_uses_its_own_models_only(door: OpenDoor, text_mode
     assert (await opened.client.get("/v1/models/tiny", headers=bearer(mine))).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", {"prompt": "Hi"}),
+        ("/detokenize", {"tokens": [1]}),
+        ("/v1/messages/count_tokens", HI),
+        ("/v1/responses/input_tokens", {"input": "Hi"}),
+    ],
+)
+async def test_a_key_counts_the_tokens_of_its_own_models_only(
+    path: str, body: dict[str, Any], door: OpenDoor, text_model: TextModel
+) -> None:
+    other, mine = new_key("other", {"models": ["large"]}), new_key("mine", {"models": ["tiny"]})
+    opened = await door(saying(text_model, "Hello."), keys=Keys(text=other.line + "\n" + mine.line))
+    body = {**body, "model": "tiny"}
+    assert (await opened.client.post(path, json=body, headers=bearer(mine))).status_code == 200
+    assert (await opened.client.post(path, json=body, headers=bearer(other))).status_code == 404
+
+
 async def test_a_keys_priority_reaches_the_engine(door: OpenDoor, text_model: TextModel) -> None:
     seen: list[int] = []
 

@@ -84,6 +84,7 @@ class Messages:
         _check_version(exchange)
         with self._answering.place():
             request: CountTokensRequest = await self._answering.read(exchange, self._count_decoder)
+            self._answering.check_model(exchange, request.model)
             call = TokenizeCall(request.model, chat=conversation(request))
             found = await self._processor.tokenize(call)
             await exchange.response.json(200, TokenCount(found.count))

@@ -1,6 +1,6 @@
 """A request's way past the guard: whose it is, how urgent, and what it has taken from its key's limits. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,10 +52,7 @@ class Ticket:
             RequestError: it is to be more urgent than the key allows.
             RateLimited: its tokens are used up.
         """
-        if self.key is not None and self.key.models:
-            name = request.model if request.model is not None else (models[0] if len(models) == 1 else None)
-            if name is not None and name not in self.key.models:
-                raise ModelNotFound.named(name)
+        check_model(self.key, request.model, models)
         request.priority = effective_priority(self.key, self.priority, request.priority)
         if self.meter is not None and self.metered:
             prompt_tokens, output_tokens = estimate(request)
@@ -86,6 +83,15 @@ class Ticket:
             self.tell(name, value)
         if refusal is not None:
             raise RateLimited(_words(refusal), retry_after_s=refusal.retry_after_s)
+
+
+def check_model(key: KeyEntry | None, asked: str | None, served: Sequence[str]) -> None:
+    """Whether a key may use the model that is asked for, or the only one. Raises `ModelNotFound`."""
+    if key is None or not key.models:
+        return
+    name = asked if asked is not None else (served[0] if len(served) == 1 else None)
+    if name is not None and name not in key.models:
+        raise ModelNotFound.named(name)
 
 
 def effective_priority(key: KeyEntry | None, header: int | None, body: int | None) -> int:

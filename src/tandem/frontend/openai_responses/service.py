@@ -83,6 +83,7 @@ class Responses:
         """POST /v1/responses/input_tokens."""
         with self._answering.place():
             request: ResponsesRequest = await self._answering.read(exchange, self._decoder)
+            self._answering.check_model(exchange, request.model)
             try:
                 found = await self._processor.tokenize(TokenizeCall(request.model, chat=chat_of(request)))
             except RequestError as error:
