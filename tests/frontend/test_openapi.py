@@ -130,8 +130,8 @@ async def test_schemathesis_finds_nothing_at_a_glance(checked: Check, capsys: py
 @pytest.mark.acceptance
 @pytest.mark.timeout(3600)
 async def test_schemathesis_finds_nothing_at_length(checked: Check, capsys: pytest.CaptureFixture[str]) -> None:
-    covered = await checked(max_examples=100, seconds_each=240, only="^(?!.*/v1/embeddings)")
-    embedded = await checked(max_examples=100, seconds_each=240, only="/v1/embeddings", embeds=True)
+    covered = await checked(max_examples=100, seconds_each=120, only="^(?!.*/v1/embeddings)")
+    embedded = await checked(max_examples=100, seconds_each=120, only="/v1/embeddings", embeds=True)
     with capsys.disabled():
         print("\n" + "\n".join([*covered.lines(), *embedded.lines()]))
     assert not covered.failures + embedded.failures, "\n".join([*covered.failures[:20], *embedded.failures[:20]])
