@@ -259,6 +259,8 @@ class TcpRequestClient:
         link = self._links.get(address)
         if link is None or link.lost is not None:
             link = await self._dialled(address, deadline)
+            if link.lost is not None:  # since it greeted: nobody would end a stream that is opened now
+                raise InstanceLost(f"{address}: {link.lost}")
         elif deadline is not None and deadline <= time.time():
             raise DeadlineExceeded("the request's time ran out before it was sent")
         return link.open(endpoint, payload, request_id, deadline, headers or {})
