@@ -86,6 +86,8 @@ class Api:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.access, self._count, self._pause = access, count, pause
+        self._server = access.server.rstrip("/")
+        """May have a path of its own, behind a gateway."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -154,7 +156,7 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_S + 20)
         assert self._session is not None
         try:
-            url = self.access.server + path  # a server behind a gateway has a path of its own
+            url = self._server + path
             async with self._session.get(url, params=query, headers=await self._headers(), timeout=timeout) as answer:
                 self._count("WATCH", answer.status)
                 if answer.status >= 400:
@@ -218,7 +220,7 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=60, sock_connect=10)
         try:
             async with self._session.request(
-                method, self.access.server + path, data=data, params=params, headers=headers, timeout=timeout
+                method, self._server + path, data=data, params=params, headers=headers, timeout=timeout
             ) as answer:
                 after = answer.headers.get("Retry-After", "0")
                 return answer.status, await answer.read(), float(after) if after.isdigit() else 0.0
