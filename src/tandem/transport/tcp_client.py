@@ -259,8 +259,6 @@ class TcpRequestClient:
         link = self._links.get(address)
         if link is None or link.lost is not None:
             link = await self._dialled(address, deadline)
-            if link.lost is not None:  # since it greeted: nobody would end a stream that is opened now
-                raise InstanceLost(f"{address}: {link.lost}")
         elif deadline is not None and deadline <= time.time():
             raise DeadlineExceeded("the request's time ran out before it was sent")
         return link.open(endpoint, payload, request_id, deadline, headers or {})
@@ -308,13 +306,16 @@ class TcpRequestClient:
             dial.add_done_callback(lambda done: self._on_dialled(address, done))
         try:
             async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.time())):
-                return await asyncio.shield(dial)
+                link = await asyncio.shield(dial)
         except TimeoutError:
             raise DeadlineExceeded("the request's time ran out while its instance was being dialled") from None
         except asyncio.CancelledError:
             if dial.cancelled():
                 raise InstanceLost(f"{address}: this client was closed") from None
             raise
+        if link.lost is not None:  # since it greeted: nobody would end a stream that is opened now
+            raise InstanceLost(f"{address}: {link.lost}")
+        return link
 
     def _on_dialled(self, address: str, dial: "asyncio.Task[_ClientLink]") -> None:
         self._dials.pop(address, None)
